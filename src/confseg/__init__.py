@@ -1,0 +1,35 @@
+"""Conformal prediction for lesion segmentation: three guarantees, one order statistic.
+
+`CLS` bounds the share of the lesion that a mask misses, `ConfidenceSets` puts an inner and an
+outer mask around the truth, `Margin` widens a mask by a margin that holds. All three turn one
+case into one number (`confseg.critical`) and take one conformal quantile (`confseg.conformal`).
+"""
+
+from . import evaluate, fields, metrics, phantoms
+from ._version import __version__
+from .case import Case
+from .cls import CLS
+from .conformal import NotCalibratedError
+from .critical import inner_cutoff, outer_cutoff
+from .margins import Margin
+from .quantile import compliance_law, conformal_quantile, coverage_law
+from .sets import ConfidenceSets, Sets
+
+__all__ = [
+    "CLS",
+    "Case",
+    "ConfidenceSets",
+    "Margin",
+    "NotCalibratedError",
+    "Sets",
+    "__version__",
+    "compliance_law",
+    "conformal_quantile",
+    "coverage_law",
+    "evaluate",
+    "fields",
+    "inner_cutoff",
+    "metrics",
+    "outer_cutoff",
+    "phantoms",
+]

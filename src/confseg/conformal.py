@@ -1,0 +1,427 @@
+"""The one place that calibrates.
+
+Every method of this package is a list of promises. A promise names a risk level and the sides
+it speaks of: `Outer` (the region misses at most a share of the lesion) or `Inner` (the region
+lies inside the lesion). A case turns into one nonconformity score per side; a promise takes the
+conformal quantile of the worst of its sides; the quantile, turned back, is the cut-off.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Literal, NamedTuple, Self, get_args
+
+import joblib
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from tqdm.auto import tqdm
+
+from . import storage
+from .case import Case, Spacing, as_score, as_spacing, check_values, naming
+from .critical import inner_cutoff_unchecked, outer_cutoff_unchecked
+from .exact import fewest_cases, tolerated
+from .fields import Field, field_on
+from .quantile import conformal_quantile, coverage_law
+
+Empty = Literal["exclude", "zero", "refuse"]
+
+
+class NotCalibratedError(ValueError, AttributeError):
+    """Raised when a method is asked for something that only calibration gives.
+
+    It is an AttributeError so that ``hasattr(method, "cutoff_")`` is False before calibration.
+    """
+
+
+@dataclass(frozen=True)
+class Outer:
+    """The region ``{field >= cutoff}`` misses at most a share `miss` of the lesion."""
+
+    field: Field
+    miss: float | Fraction = 0.0
+
+    def nonconformity(self, field: NDArray, truth: NDArray[np.bool_]) -> float:
+        """Minus the largest cut-off that keeps the promise: larger means worse."""
+        return -outer_cutoff_unchecked(field, truth, self.miss)
+
+    def cutoff(self, quantile: float) -> float:
+        """The cut-off that belongs to a quantile of the nonconformity scores."""
+        return 0.0 - quantile  # not -quantile: that would turn 0 into -0
+
+    def region(self, score: NDArray, spacing: Spacing | None, cutoff: float) -> NDArray[np.bool_]:
+        """The set at a cut-off; `score` and the set have one shape."""
+        return self.field.level_set(score, spacing, cutoff, strict=False)
+
+    def complies(self, region: NDArray[np.bool_], truth: NDArray[np.bool_]) -> bool:
+        """Whether the region keeps the promise, on integer counts."""
+        lesion = np.count_nonzero(truth)
+        return lesion - np.count_nonzero(region & truth) <= tolerated(self.miss, lesion)
+
+
+@dataclass(frozen=True)
+class Inner:
+    """The region ``{field > cutoff}`` lies inside the lesion."""
+
+    field: Field
+
+    def nonconformity(self, field: NDArray, truth: NDArray[np.bool_]) -> float:
+        """The smallest cut-off that keeps the promise: larger means worse."""
+        return inner_cutoff_unchecked(field, truth)
+
+    def cutoff(self, quantile: float) -> float:
+        """The cut-off that belongs to a quantile of the nonconformity scores."""
+        return quantile
+
+    def region(self, score: NDArray, spacing: Spacing | None, cutoff: float) -> NDArray[np.bool_]:
+        """The set at a cut-off; `score` and the set have one shape."""
+        return self.field.level_set(score, spacing, cutoff, strict=True)
+
+    def complies(self, region: NDArray[np.bool_], truth: NDArray[np.bool_]) -> bool:
+        """Whether the region keeps the promise."""
+        return not (region & ~truth).any()
+
+
+Side = Outer | Inner
+
+
+class Promise(NamedTuple):
+    """A risk level and the names of the sides that it covers together."""
+
+    alpha: float
+    sides: tuple[str, ...]
+
+
+class CaseNumbers(NamedTuple):
+    """What calibration keeps of one case: a few numbers, never an image."""
+
+    name: str
+    patient: str
+    empty: bool
+    spaced: bool
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The outcome of calibration, everything that prediction and JSON need."""
+
+    names: tuple[str, ...]
+    patients: tuple[str, ...]
+    scores: dict[str, NDArray[np.float64]]
+    excluded: int
+    spaced: bool
+    cutoffs: dict[str, float]
+
+
+@dataclass(kw_only=True, eq=False)
+class SplitConformal:
+    """Base of `CLS`, `ConfidenceSets` and `Margin`.
+
+    A subclass is a dataclass of its parameters and says which sides and which promises it
+    makes (`sides`, `promises`) and whether scores have to be probabilities.
+    """
+
+    _calibration: Calibration | None = field(default=None, init=False, repr=False)
+
+    _probability = False
+    _needs_lesion = False
+
+    @property
+    def sides(self) -> dict[str, Side]:
+        """The sides by name, "inner" and "outer"."""
+        raise NotImplementedError
+
+    @property
+    def promises(self) -> tuple[Promise, ...]:
+        """The promises; every side belongs to exactly one."""
+        raise NotImplementedError
+
+    def guarantee(self) -> str:
+        """What is promised of a new case, as the end of a sentence."""
+        raise NotImplementedError
+
+    def calibrate(
+        self, cases: Iterable[Case], n_jobs: int | None = 1, progress: bool = False
+    ) -> Self:
+        """Choose the cut-offs from calibration cases.
+
+        The cases are read once, one at a time, and only a few numbers of each are kept.
+
+        Parameters
+        ----------
+        cases : iterable of Case
+            Any iterable, a generator included. Never cases that the segmenter was trained on.
+        n_jobs : int or None, default 1
+            Number of parallel jobs (joblib); None leaves it to ``joblib.parallel_config``, and
+            with it the backend.
+        progress : bool, default False
+            Whether to show a progress bar.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If there is no usable case or one is unsound; the message names the case. The method
+            is then left uncalibrated.
+
+        Warns
+        -----
+        UserWarning
+            If cases without lesion were left out, or if there are too few cases.
+        """
+        self._calibration = None
+        rows = list(self._numbers(cases, n_jobs, progress))
+        if not rows:
+            raise ValueError("expected at least one calibration case, found none")
+        kept, excluded = self._without_empty(rows)
+        self._check_one_spacing_rule(kept)
+        scores = {
+            side: np.array([row.scores[side] for row in kept], dtype=np.float64)
+            for side in self.sides
+        }
+        self._calibration = Calibration(
+            names=tuple(row.name for row in kept),
+            patients=tuple(row.patient for row in kept),
+            scores=scores,
+            excluded=excluded,
+            spaced=kept[0].spaced,
+            cutoffs=self._cutoffs(scores),
+        )
+        self._warn_if_trivial()
+        return self
+
+    def complies(self, case: Case) -> bool:
+        """Whether the prediction for `case` keeps every promise; counted in voxels.
+
+        Parameters
+        ----------
+        case : Case
+            A case with its truth.
+
+        Returns
+        -------
+        bool
+            True also for a truth without voxels, of which nothing can be missed.
+        """
+        cutoffs = self._calibrated().cutoffs
+        with naming(f"case {case.name!r}"):
+            check_values(case.score, self._probability)
+            self._check_spacing(case.spacing)
+            return all(_complies(side, case, cutoffs[name]) for name, side in self.sides.items())
+
+    def statement(self) -> str:
+        """The guarantee in words, with its assumptions.
+
+        Returns
+        -------
+        str
+            One paragraph.
+        """
+        calibration = self._calibrated()
+        n = len(calibration.names)
+        left_out = (
+            f" ({calibration.excluded} without lesion were left out, so that the promise is "
+            "for scans with a lesion)"
+            if calibration.excluded
+            else ""
+        )
+        return (
+            f"Calibrated on {n} cases{left_out}. For a new case drawn from the same population "
+            f"as these, handled by the same segmenter, {self.guarantee()} {self._spread(n)} "
+            "The promise is an average over cases; it does not say which cases fail, and it does "
+            "not hold for patients, scanners or segmenters that differ from those it was "
+            "calibrated on, or if cases of one patient are counted as independent."
+        )
+
+    def to_json(self, path: storage.Path | None = None) -> str:
+        """The calibrated method as JSON, also written to `path` if one is given.
+
+        Parameters
+        ----------
+        path : path-like, optional
+            File to write; it appears only when it is complete.
+
+        Returns
+        -------
+        str
+            The JSON text.
+        """
+        self._calibrated()
+        return storage.write(self, path)
+
+    @classmethod
+    def from_json(cls, source: storage.Path, **functions: Any) -> Self:
+        """A calibrated method from JSON.
+
+        Parameters
+        ----------
+        source : path-like or str
+            A file, or the text that `to_json` returned.
+        **functions : callable
+            Your own fields by parameter name (``inner=``, ``outer=``), which JSON cannot hold.
+
+        Returns
+        -------
+        The calibrated method.
+
+        Raises
+        ------
+        ValueError
+            If the text is damaged, of another version or of another method.
+        """
+        return storage.read(cls, source, functions)
+
+    @property
+    def n_(self) -> int:
+        """Number of cases that the calibration used."""
+        return len(self._calibrated().names)
+
+    @property
+    def nonconformity_(self) -> NDArray[np.float64]:
+        """Nonconformity score per calibration case; larger means worse.
+
+        Shape ``(n_,)``, or ``(n_, 2)`` for weighted confidence sets, which make two promises.
+        """
+        scores = self._calibrated().scores
+        columns = [_worst(scores, promise) for promise in self.promises]
+        return np.column_stack(columns) if len(columns) > 1 else columns[0]
+
+    @property
+    def patients_(self) -> tuple[str, ...]:
+        """Patient of each calibration case, in the order of the scores."""
+        return self._calibrated().patients
+
+    def _numbers(
+        self, cases: Iterable[Case], n_jobs: int | None, progress: bool
+    ) -> Iterator[CaseNumbers]:
+        total = len(cases) if isinstance(cases, Sequence) else None
+        shown = tqdm(cases, total=total, desc="calibrating", unit="case", disable=not progress)
+        if n_jobs == 1:
+            return (self._case_numbers(i, case) for i, case in enumerate(shown, start=1))
+        # A generator is consumed as fast as the workers go, so memory stays flat.
+        pool = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
+        return pool(
+            joblib.delayed(self._case_numbers)(i, case) for i, case in enumerate(shown, start=1)
+        )
+
+    def _case_numbers(self, position: int, case: Case) -> CaseNumbers:
+        with naming(f"case {position} ({case.name!r})"):
+            check_values(case.score, self._probability)
+            scores = {name: _nonconformity(side, case) for name, side in self.sides.items()}
+        return CaseNumbers(
+            name=case.name,
+            patient=case.patient,
+            empty=self._needs_lesion and not case.truth.any(),
+            spaced=case.spacing is not None,
+            scores=scores,
+        )
+
+    def _without_empty(self, rows: list[CaseNumbers]) -> tuple[list[CaseNumbers], int]:
+        """The cases that count, and how many were left out for want of a lesion."""
+        empty = sum(row.empty for row in rows)
+        rule = getattr(self, "empty", "zero")
+        if not empty or rule == "zero":
+            return rows, 0
+        if rule == "refuse":
+            names = [row.name for row in rows if row.empty]
+            raise ValueError(f"{empty} cases have an empty truth, first {names[0]!r}")
+        if empty == len(rows):
+            raise ValueError(f"expected cases with a lesion, found {empty} with an empty truth")
+        warnings.warn(
+            f"{empty} of {len(rows)} cases have an empty truth and were left out: the guarantee "
+            "is for cases that bear a lesion",
+            stacklevel=3,
+        )
+        return [row for row in rows if not row.empty], empty
+
+    def _check_one_spacing_rule(self, rows: list[CaseNumbers]) -> None:
+        if self._in_mm and len({row.spaced for row in rows}) > 1:
+            without = next(row.name for row in rows if not row.spaced)
+            raise ValueError(
+                f"some cases have a spacing and some have not, first {without!r}: distances in "
+                "mm and in voxels cannot be mixed"
+            )
+
+    def _check_spacing(self, spacing: Spacing | None) -> None:
+        if not self._in_mm or (spacing is not None) == self._calibrated().spaced:
+            return
+        wanted = "with a spacing in mm" if self._calibrated().spaced else "without spacing"
+        raise ValueError(f"calibrated {wanted}, but found spacing {spacing}")
+
+    @property
+    def _in_mm(self) -> bool:
+        return any(side.field.in_mm for side in self.sides.values())
+
+    def _cutoffs(self, scores: dict[str, NDArray[np.float64]]) -> dict[str, float]:
+        cutoffs = {}
+        for promise in self.promises:
+            quantile = conformal_quantile(_worst(scores, promise), promise.alpha)
+            cutoffs |= {name: self.sides[name].cutoff(quantile) for name in promise.sides}
+        return cutoffs
+
+    def _warn_if_trivial(self) -> None:
+        needed = max(fewest_cases(promise.alpha) for promise in self.promises)
+        if self.n_ < needed:
+            warnings.warn(
+                f"{self.n_} calibration cases are too few: the sets are trivial (nothing inside, "
+                f"the whole image outside); at least {needed} are needed",
+                stacklevel=3,
+            )
+
+    def _predict(
+        self, name: str, score: ArrayLike, spacing: Sequence[float] | None
+    ) -> NDArray[np.bool_]:
+        cutoff = self._calibrated().cutoffs[name]
+        image = as_score(score)
+        check_values(image, self._probability)
+        steps = as_spacing(spacing, image.ndim)
+        self._check_spacing(steps)
+        return self.sides[name].region(image, steps, cutoff)
+
+    def _calibrated(self) -> Calibration:
+        if self._calibration is None:
+            raise NotCalibratedError(f"{self!r} has not been calibrated: call calibrate first")
+        return self._calibration
+
+    def _spread(self, n: int) -> str:
+        levels = [promise.alpha for promise in self.promises]
+        if n < max(fewest_cases(alpha) for alpha in levels):
+            return "So few cases support no more than the trivial answer, the whole image."
+        ends = [coverage_law(n, alpha).interval(0.9) for alpha in levels]
+        parts = ", ".join(f"between {100 * low:.1f} % and {100 * high:.1f} %" for low, high in ends)
+        each = " (inner, outer)" if len(ends) > 1 else ""
+        return (
+            "That probability is over the draw of the calibration cases and the new case "
+            f"together; after {n} calibration cases the long-run share of new cases that keep it "
+            f"lies, in nine calibrations out of ten, {parts}{each}, or higher where scores tie."
+        )
+
+
+def check_empty_rule(rule: str) -> None:
+    """Raise ValueError unless `rule` says what to do with cases without lesion."""
+    if rule not in get_args(Empty):
+        raise ValueError(f"empty must be one of {get_args(Empty)}, found {rule!r}")
+
+
+def percent(value: float) -> str:
+    """A share in percent as people write it, such as "10 %" or "2.5 %"."""
+    return f"{100 * value:.10g} %"
+
+
+def _nonconformity(side: Side, case: Case) -> float:
+    return side.nonconformity(*field_on(side.field, case.score, case.truth, case.spacing))
+
+
+def _complies(side: Side, case: Case, cutoff: float) -> bool:
+    box = side.field.support(case.score, case.truth)
+    return side.complies(side.region(case.score[box], case.spacing, cutoff), case.truth[box])
+
+
+def _worst(scores: dict[str, NDArray[np.float64]], promise: Promise) -> NDArray[np.float64]:
+    return np.max([scores[name] for name in promise.sides], axis=0)

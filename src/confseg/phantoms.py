@@ -1,0 +1,173 @@
+"""Seeded synthetic lesions and a segmenter whose faults can be set, many per second.
+
+A lesion is a ball whose surface is roughened by a smooth random field. The segmenter sees the
+signed distance to the surface through a bias and a smooth random error, and reports a
+probability. Every case is drawn independently from one law, so cases are exchangeable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage, special
+
+from .case import Case, Spacing
+
+# Cases are made in batches: the filters then work on one large array.
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Lesions:
+    """The population of lesions.
+
+    Parameters
+    ----------
+    shape : tuple of int, default (48, 48)
+        Shape of the image in voxels; two or three axes.
+    radius : (float, float), default (6.0, 13.0)
+        Smallest and largest radius (voxels), drawn uniformly.
+    roughness : float, default 1.5
+        Standard deviation (voxels) of the displacement of the surface.
+    bumps : float, default 4.0
+        Correlation length (voxels) of that displacement.
+    spacing : tuple of float, optional
+        Voxel spacing in mm that the cases carry.
+    """
+
+    shape: tuple[int, ...] = (48, 48)
+    radius: tuple[float, float] = (6.0, 13.0)
+    roughness: float = 1.5
+    bumps: float = 4.0
+    spacing: Spacing | None = None
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A segmenter with faults that can be set.
+
+    Parameters
+    ----------
+    bias : float, default 0.0
+        Shift of the contour (voxels); positive draws lesions too large.
+    noise : float, default 1.5
+        Standard deviation (voxels) of its error.
+    correlation : float, default 4.0
+        Correlation length (voxels) of the error.
+    softness : float, default 1.5
+        Scale (voxels) of the probability's fall across the contour: small is overconfident.
+    """
+
+    bias: float = 0.0
+    noise: float = 1.5
+    correlation: float = 4.0
+    softness: float = 1.5
+
+
+def cases(
+    n: int,
+    lesions: Lesions = Lesions(),
+    segmenter: Segmenter = Segmenter(),
+    seed: int | np.random.SeedSequence = 0,
+) -> Iterator[Case]:
+    """Draw independent phantom cases.
+
+    Parameters
+    ----------
+    n : int
+        Number of cases.
+    lesions : Lesions
+        The population they come from.
+    segmenter : Segmenter
+        What scores them.
+    seed : int or numpy.random.SeedSequence, default 0
+        Equal seeds give equal lesions, whatever the segmenter.
+
+    Yields
+    ------
+    Case
+        Score: probabilities in float64; one patient per case.
+
+    Examples
+    --------
+    >>> first, second = cases(2, seed=7)
+    >>> first.score.shape, first.name
+    ((48, 48), 'phantom 0')
+    >>> worse = next(cases(1, segmenter=Segmenter(noise=3.0), seed=7))
+    >>> bool((worse.truth == first.truth).all())
+    True
+    """
+    of_lesions, of_errors = (np.random.default_rng(s) for s in _two_streams(seed))
+    for start in range(0, n, _BATCH):
+        depth = _depths(of_lesions, lesions)
+        error = segmenter.noise * smooth_noise(of_errors, depth.shape, segmenter.correlation)
+        score = special.expit((depth + segmenter.bias + error) / segmenter.softness)
+        for i in range(min(_BATCH, n - start)):
+            yield Case(
+                score[i],
+                depth[i] > 0,
+                lesions.spacing,
+                name=f"phantom {start + i}",
+                patient=f"patient {start + i}",
+            )
+
+
+def smooth_noise(
+    rng: np.random.Generator, shape: tuple[int, ...], correlation: float
+) -> NDArray[np.float64]:
+    """Gaussian random fields of unit variance, independent along the first axis.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Source of randomness.
+    shape : tuple of int
+        Number of fields, then the shape of one.
+    correlation : float
+        Standard deviation (voxels) of the smoothing kernel; 0 gives white noise.
+
+    Returns
+    -------
+    ndarray of float64
+        The fields; periodic at the borders, so that the variance is the same everywhere.
+    """
+    white = rng.standard_normal(shape)
+    if correlation == 0:
+        return white
+    widths = (0.0,) + (correlation,) * (len(shape) - 1)
+    smooth = ndimage.gaussian_filter(white, widths, mode="wrap")
+    return smooth / _kernel_norm(shape[1:], correlation)
+
+
+@lru_cache
+def _kernel_norm(shape: tuple[int, ...], correlation: float) -> float:
+    impulse = np.zeros(shape)
+    impulse[(0,) * len(shape)] = 1.0
+    return float(np.linalg.norm(ndimage.gaussian_filter(impulse, correlation, mode="wrap")))
+
+
+def _depths(rng: np.random.Generator, lesions: Lesions) -> NDArray[np.float64]:
+    """Signed distance to the surface for a batch, positive inside; lesion is where it is > 0."""
+    ndim = len(lesions.shape)
+    column = (_BATCH,) + (1,) * ndim
+    radius = rng.uniform(*lesions.radius, size=column)
+    squares = np.zeros((_BATCH, *lesions.shape))
+    for axis, length in enumerate(lesions.shape):
+        center = (length - 1) / 2 + rng.uniform(-2, 2, size=column)
+        along = np.arange(length).reshape((length,) + (1,) * (ndim - 1 - axis))
+        squares += (along - center) ** 2
+    bumps = smooth_noise(rng, squares.shape, lesions.bumps)
+    return radius - np.sqrt(squares) + lesions.roughness * bumps
+
+
+def _two_streams(seed: int | np.random.SeedSequence) -> list[np.random.SeedSequence]:
+    sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+    # Built from the key, not spawned: spawning would change the caller's object.
+    return [
+        np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, stream))
+        for stream in range(2)
+    ]
