@@ -269,7 +269,7 @@ def as_field(field: Field | FieldFunction) -> Field:
     if isinstance(field, Field):
         return field
     if not callable(field):
-        raise ValueError(f"a field is a callable field(score, spacing), found {field!r}")
+        raise TypeError(f"a field is a callable field(score, spacing), found {field!r}")
     return Custom(field)
 
 
