@@ -11,15 +11,17 @@ CACHE := _build/.jupyter_cache/.code-$(call digest,$(CODE))
 SITE := _build/html/.site-$(call digest,$(CODE) book _config.yml _toc.yml)
 
 .PHONY: help book test notebooks bench lint clean lock data
+
 help:  ## list the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /:/' | awk -F: '{printf "make %-10s %s\n", $$1, $$2}'
+	@sed -nE 's/^([a-z]+):.*## (.*)/make \1|\2/p' Makefile | while IFS='|' read -r target what; do \
+		printf '%-16s%s\n' "$$target" "$$what"; done
 
 book: $(SITE)  ## build the book: the environment, the data, every notebook, the pages
 	@echo "Open $(CURDIR)/_build/html/index.html"
 
-test: $(SITE)  ## run every test, on the package, the notebooks and the built pages
+test: $(SITE)  ## run every test: the package, the notebooks, the built pages
 	$(BIN)/python -m pytest tests src book -n 2 --dist loadfile --doctest-modules \
-		--nbval --nbval-sanitize-with tests/nbval_sanitize.cfg \
+		--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
 		--cov=confseg --cov-report=term:skip-covered --cov-fail-under=95
 
 notebooks: $(VENV) data  ## run the notebooks and store their text outputs, without pictures
@@ -28,18 +30,18 @@ notebooks: $(VENV) data  ## run the notebooks and store their text outputs, with
 bench: $(VENV)  ## measure the speed of the package
 	$(BIN)/python benchmarks/run.py
 
-lint: $(VENV)  ## check style, format, types and the stored notebooks
+lint: $(VENV)  ## check style, format and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/python book/_tools/notebooks.py --check book/*.ipynb
 
-clean:  ## remove the built pages and the cache of executed notebooks
-	rm -rf _build build dist .coverage .pytest_cache .mypy_cache .ruff_cache
+clean:  ## remove what was built and cached; .venv stays
+	rm -rf _build build dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
 
-lock:  ## (maintainers, needs uv) renew requirements.lock from pyproject.toml
-	uv pip compile pyproject.toml --group dev --upgrade --universal --python-version 3.11 --fork-strategy fewest \
-		--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links -q -o requirements.lock
+lock:  ## renew requirements.lock from pyproject.toml; for maintainers, needs uv
+	uv pip compile pyproject.toml --group dev --upgrade --universal --python-version 3.11 \
+		--fork-strategy fewest --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links -q -o requirements.lock
 
 data: $(VENV)
 	$(BIN)/python -m data_download lidc

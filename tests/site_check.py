@@ -26,7 +26,16 @@ FETCHED = {
     "use": ("href", "xlink:href"),
 }
 # Of <link>, these only name another page; any other relation makes the browser fetch.
-LINK_NAMES_A_PAGE = {"canonical", "alternate", "next", "prev", "search", "index", "author", "license"}
+LINK_NAMES_A_PAGE = {
+    "canonical",
+    "alternate",
+    "next",
+    "prev",
+    "search",
+    "index",
+    "author",
+    "license",
+}
 CSS_ADDRESS = re.compile(r"""(?:url\(\s*|@import\s+)["']?([^"')\s]+)""")
 CSS_COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 ELSEWHERE = re.compile(r"(?:https?:)?//", re.IGNORECASE)

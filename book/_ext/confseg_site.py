@@ -3,7 +3,7 @@
 - No page asks another host for anything: scripts and styles from elsewhere are left out.
 - Binder, Colab and repository buttons appear once `repository: url` is set in `_config.yml`.
 - Every id is there once: sphinx-proof gives all theorems and proofs of a page the same.
-- A chapter's number is the one in its file name, so that it stays when chapters before it are missing.
+- A chapter's number is the one in its file name: it stays when chapters before it are missing.
 """
 
 import re

@@ -87,7 +87,9 @@ def faults(path: Path) -> list[str]:
                 found.append(f"{where}: stores {', '.join(dropped)}")
             if "data:image" in str(output):
                 found.append(f"{where}: stores an inline picture")
-            if output.output_type == "error" and "raises-exception" not in cell.metadata.get("tags", []):
+            if output.output_type == "error" and "raises-exception" not in cell.metadata.get(
+                "tags", []
+            ):
                 found.append(f"{where}: stores an error")
     return found
 
