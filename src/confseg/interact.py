@@ -33,7 +33,7 @@ _CSS_PIXELS_PER_INCH: Final = 96
 
 _PAGE: Final = string.Template("""\
 <div class="confseg-explore" id="$id" style="background:#fff;color:#1f2933;color-scheme:light;\
-border:1px solid #d5dade;border-radius:.5rem;padding:.75rem;margin:1rem 0">
+border:1px solid #d5dade;border-radius:.5rem;padding:.5rem;margin:1rem 0">
 <img class="confseg-explore-frame" src="$src" alt="$alt" width="$width" height="$height" \
 style="display:block;max-width:100%;height:auto;margin:0 auto;background:#fff">
 <div class="confseg-explore-controls" style="display:grid;gap:.25rem .75rem;align-items:center;\
