@@ -36,36 +36,36 @@ def write(folder: Path, *cells: nbformat.NotebookNode) -> Path:
     return path
 
 
-PICTURE = {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"}
-FRAMES = {"text/html": '<img src="data:image/webp;base64,UklGRg==" alt="A frame">'}
+def shown(**data: str) -> nbformat.NotebookNode:
+    """Make a cell that was run and stores one output, its types given by name."""
+    types = {"png": "image/png", "html": "text/html", "plain": "text/plain"}
+    output = new_output("display_data", {types[name]: text for name, text in data.items()})
+    return new_code_cell("1", execution_count=1, outputs=[output])
 
 
-@pytest.mark.parametrize(
-    ("fault", "cell"),
-    [
-        ("was never run", new_code_cell("1")),
-        (
-            "image/png",
-            new_code_cell("1", execution_count=1, outputs=[new_output("display_data", PICTURE)]),
-        ),
-        (
-            "inline picture",
-            new_code_cell("1", execution_count=1, outputs=[new_output("display_data", FRAMES)]),
-        ),
-        (
-            "an error",
-            new_code_cell(
-                "1",
-                execution_count=1,
-                outputs=[new_output("error", ename="E", evalue="", traceback=[])],
-            ),
-        ),
-    ],
-)
-def test_every_fault_is_found(tmp_path: Path, fault: str, cell: nbformat.NotebookNode) -> None:
-    faults = tool.faults(write(tmp_path, cell))
+ERROR = new_output("error", ename="ValueError", evalue="", traceback=[])
+FAULTY = {
+    "was never run": new_code_cell("1"),
+    "image/png": shown(png="iVBORw0KGgo=", plain="<Figure size 640x480 with 1 Axes>"),
+    "inline picture": shown(html='<img src="data:image/webp;base64,UklGRg==" alt="A frame">'),
+    "Matplotlib object": shown(plain="<matplotlib.legend.Legend at 0x0>"),
+    "an error": new_code_cell("1", execution_count=1, outputs=[ERROR]),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTY)
+def test_every_fault_is_found(tmp_path: Path, fault: str) -> None:
+    faults = tool.faults(write(tmp_path, FAULTY[fault]))
     assert len(faults) == 1
     assert fault in faults[0]
+
+
+def test_sound_cells_pass(tmp_path: Path) -> None:
+    wanted = new_code_cell(
+        "1", execution_count=1, outputs=[ERROR], metadata={"tags": ["raises-exception"]}
+    )
+    cells = [shown(plain="0.9"), shown(html="<b>0.9</b>"), new_code_cell(""), wanted]
+    assert tool.faults(write(tmp_path, *cells)) == []
 
 
 SOURCE = """
