@@ -137,9 +137,9 @@ def build(database: Path) -> dict[str, NDArray]:
         Per nodule, ordered by patient, scan and first annotation: ``patient``, ``number``
         (within the patient), ``scan``, ``spacing`` (z, y, x in mm), ``slice_thickness`` (mm),
         ``corner`` and ``shape`` (z, y, x in voxels), ``annotations`` (reader; keys of the
-        database), ``ratings`` (reader, rating), ``outlined_voxels`` (reader). ``bits`` packs the masks; those of nodule i are the bytes
-        ``offset[i]:offset[i + 1]``, four masks in a row. ``count_names`` and ``counts`` sum up
-        the database.
+        database), ``ratings`` (reader, rating), ``outlined_voxels`` (reader). ``bits`` packs
+        the masks: those of nodule i are the bytes ``offset[i]:offset[i + 1]``, four masks in a
+        row. ``count_names`` and ``counts`` sum up the database.
 
     Raises
     ------
