@@ -5,12 +5,14 @@ outer mask around the truth, `Margin` widens a mask by a margin that holds. All 
 case into one number (`confseg.critical`) and take one conformal quantile (`confseg.conformal`).
 """
 
-from . import evaluate, fields, metrics, phantoms
+from . import datasets, evaluate, fields, metrics, phantoms, plots
 from ._version import __version__
 from .case import Case
 from .cls import CLS
 from .conformal import NotCalibratedError
 from .critical import inner_cutoff, outer_cutoff
+from .exercises import check
+from .interact import explore
 from .margins import Margin
 from .quantile import compliance_law, conformal_quantile, coverage_law
 from .sets import ConfidenceSets, Sets
@@ -23,13 +25,17 @@ __all__ = [
     "NotCalibratedError",
     "Sets",
     "__version__",
+    "check",
     "compliance_law",
     "conformal_quantile",
     "coverage_law",
+    "datasets",
     "evaluate",
+    "explore",
     "fields",
     "inner_cutoff",
     "metrics",
     "outer_cutoff",
     "phantoms",
+    "plots",
 ]
