@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -172,12 +173,14 @@ def check_values(score: NDArray, probability: bool = False) -> None:
     if not (math.isfinite(low) and math.isfinite(high)):
         bad = np.count_nonzero(~np.isfinite(score))
         raise ValueError(f"the score must be finite, found {bad} NaN or infinite voxels")
-    if probability and not (0 <= low and high <= 1):
+    if probability and (low < 0 or high > 1):
         raise ValueError(f"probabilities must lie in [0, 1], found values from {low} to {high}")
 
 
 def extent(values: NDArray) -> tuple[float, float]:
     """Smallest and largest value, both NaN if any value is NaN, in one pass over memory."""
-    pieces = np.nditer(values, flags=["external_loop", "buffered"], order="K", buffersize=_PIECE)
+    pieces: Any = np.nditer(
+        values, flags=["external_loop", "buffered"], order="K", buffersize=_PIECE
+    )
     ends = np.array([(piece.min(), piece.max()) for piece in pieces])
     return float(ends[:, 0].min()), float(ends[:, 1].max())

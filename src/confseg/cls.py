@@ -62,11 +62,11 @@ class CLS(SplitConformal):
         check_empty_rule(self.empty)
 
     @property
-    def sides(self) -> dict[str, Outer]:  # type: ignore[override]
+    def _sides(self) -> dict[str, Outer]:  # type: ignore[override]
         return {"outer": Outer(identity, self.eps)}
 
     @property
-    def promises(self) -> tuple[Promise, ...]:
+    def _promises(self) -> tuple[Promise, ...]:
         return (Promise(self.alpha, ("outer",)),)
 
     @property
@@ -104,7 +104,7 @@ class CLS(SplitConformal):
         """
         return self._predict("outer", score, None)
 
-    def guarantee(self) -> str:
+    def _guarantee(self) -> str:
         return (
             f"the mask misses at most {percent(self.eps)} of the lesion's voxels with a "
             f"probability of at least {percent(1 - self.alpha)}."

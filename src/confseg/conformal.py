@@ -57,8 +57,8 @@ class Outer:
 
     def complies(self, region: NDArray[np.bool_], truth: NDArray[np.bool_]) -> bool:
         """Whether the region keeps the promise, on integer counts."""
-        lesion = np.count_nonzero(truth)
-        return lesion - np.count_nonzero(region & truth) <= tolerated(self.miss, lesion)
+        lesion, missed = int(np.count_nonzero(truth)), int(np.count_nonzero(truth & ~region))
+        return missed <= tolerated(self.miss, lesion)
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class SplitConformal:
     """Base of `CLS`, `ConfidenceSets` and `Margin`.
 
     A subclass is a dataclass of its parameters and says which sides and which promises it
-    makes (`sides`, `promises`) and whether scores have to be probabilities.
+    makes (`_sides`, `_promises`, `_guarantee`) and whether scores have to be probabilities.
     """
 
     _calibration: Calibration | None = field(default=None, init=False, repr=False)
@@ -130,16 +130,16 @@ class SplitConformal:
     _needs_lesion = False
 
     @property
-    def sides(self) -> dict[str, Side]:
+    def _sides(self) -> dict[str, Side]:
         """The sides by name, "inner" and "outer"."""
         raise NotImplementedError
 
     @property
-    def promises(self) -> tuple[Promise, ...]:
+    def _promises(self) -> tuple[Promise, ...]:
         """The promises; every side belongs to exactly one."""
         raise NotImplementedError
 
-    def guarantee(self) -> str:
+    def _guarantee(self) -> str:
         """What is promised of a new case, as the end of a sentence."""
         raise NotImplementedError
 
@@ -183,7 +183,7 @@ class SplitConformal:
         self._check_one_spacing_rule(kept)
         scores = {
             side: np.array([row.scores[side] for row in kept], dtype=np.float64)
-            for side in self.sides
+            for side in self._sides
         }
         self._calibration = Calibration(
             names=tuple(row.name for row in kept),
@@ -213,7 +213,7 @@ class SplitConformal:
         with naming(f"case {case.name!r}"):
             check_values(case.score, self._probability)
             self._check_spacing(case.spacing)
-            return all(_complies(side, case, cutoffs[name]) for name, side in self.sides.items())
+            return all(_complies(side, case, cutoffs[name]) for name, side in self._sides.items())
 
     def statement(self) -> str:
         """The guarantee in words, with its assumptions.
@@ -233,7 +233,7 @@ class SplitConformal:
         )
         return (
             f"Calibrated on {n} cases{left_out}. For a new case drawn from the same population "
-            f"as these, handled by the same segmenter, {self.guarantee()} {self._spread(n)} "
+            f"as these, handled by the same segmenter, {self._guarantee()} {self._spread(n)} "
             "The promise is an average over cases; it does not say which cases fail, and it does "
             "not hold for patients, scanners or segmenters that differ from those it was "
             "calibrated on, or if cases of one patient are counted as independent."
@@ -289,7 +289,7 @@ class SplitConformal:
         Shape ``(n_,)``, or ``(n_, 2)`` for weighted confidence sets, which make two promises.
         """
         scores = self._calibrated().scores
-        columns = [_worst(scores, promise) for promise in self.promises]
+        columns = [_worst(scores, promise) for promise in self._promises]
         return np.column_stack(columns) if len(columns) > 1 else columns[0]
 
     @property
@@ -313,7 +313,7 @@ class SplitConformal:
     def _case_numbers(self, position: int, case: Case) -> CaseNumbers:
         with naming(f"case {position} ({case.name!r})"):
             check_values(case.score, self._probability)
-            scores = {name: _nonconformity(side, case) for name, side in self.sides.items()}
+            scores = {name: _nonconformity(side, case) for name, side in self._sides.items()}
         return CaseNumbers(
             name=case.name,
             patient=case.patient,
@@ -356,17 +356,17 @@ class SplitConformal:
 
     @property
     def _in_mm(self) -> bool:
-        return any(side.field.in_mm for side in self.sides.values())
+        return any(side.field.in_mm for side in self._sides.values())
 
     def _cutoffs(self, scores: dict[str, NDArray[np.float64]]) -> dict[str, float]:
-        cutoffs = {}
-        for promise in self.promises:
+        cutoffs: dict[str, float] = {}
+        for promise in self._promises:
             quantile = conformal_quantile(_worst(scores, promise), promise.alpha)
-            cutoffs |= {name: self.sides[name].cutoff(quantile) for name in promise.sides}
+            cutoffs |= {name: self._sides[name].cutoff(quantile) for name in promise.sides}
         return cutoffs
 
     def _warn_if_trivial(self) -> None:
-        needed = max(fewest_cases(promise.alpha) for promise in self.promises)
+        needed = max(fewest_cases(promise.alpha) for promise in self._promises)
         if self.n_ < needed:
             warnings.warn(
                 f"{self.n_} calibration cases are too few: the sets are trivial (nothing inside, "
@@ -382,7 +382,7 @@ class SplitConformal:
         check_values(image, self._probability)
         steps = as_spacing(spacing, image.ndim)
         self._check_spacing(steps)
-        return self.sides[name].region(image, steps, cutoff)
+        return self._sides[name].region(image, steps, cutoff)
 
     def _calibrated(self) -> Calibration:
         if self._calibration is None:
@@ -390,7 +390,7 @@ class SplitConformal:
         return self._calibration
 
     def _spread(self, n: int) -> str:
-        levels = [promise.alpha for promise in self.promises]
+        levels = [promise.alpha for promise in self._promises]
         if n < max(fewest_cases(alpha) for alpha in levels):
             return "So few cases support no more than the trivial answer, the whole image."
         ends = [coverage_law(n, alpha).interval(0.9) for alpha in levels]

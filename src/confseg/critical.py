@@ -8,6 +8,8 @@ this module with different fields.
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -95,7 +97,9 @@ def inner_cutoff(field: ArrayLike, truth: ArrayLike) -> float:
     return inner_cutoff_unchecked(*_checked(field, truth))
 
 
-def outer_cutoff_unchecked(field: NDArray, truth: NDArray[np.bool_], miss: float) -> float:
+def outer_cutoff_unchecked(
+    field: NDArray, truth: NDArray[np.bool_], miss: float | Fraction
+) -> float:
     """`outer_cutoff` for arrays that are known to be sound."""
     lesion = lesion_values(field, truth)
     if lesion.size == 0:

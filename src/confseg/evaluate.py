@@ -127,7 +127,10 @@ def repeated_splits(
     )
     quantiles = np.array(
         [
-            [conformal_quantile(column[use], level) for column, level in zip(columns.T, levels)]
+            [
+                conformal_quantile(column[use], level)
+                for column, level in zip(columns.T, levels, strict=True)
+            ]
             for use in members
         ]
     )

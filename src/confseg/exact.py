@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import SupportsInt
 
 
-def exact(value: float) -> Fraction:
+def exact(value: float | Fraction) -> Fraction:
     """The decimal that `value` prints as, as a fraction.
 
     Parameters
     ----------
-    value : float
+    value : float or fractions.Fraction
         Any finite number, such as ``0.3`` or ``numpy.float32(0.3)``.
 
     Returns
@@ -76,12 +77,12 @@ def fewest_cases(alpha: float) -> int:
     return math.ceil(1 / exact(alpha)) - 1
 
 
-def tolerated(fraction: float, voxels: int) -> int:
+def tolerated(fraction: float | Fraction, voxels: SupportsInt) -> int:
     """How many of `voxels` a tolerance allows to be wrong, ``floor(fraction * voxels)``.
 
     Parameters
     ----------
-    fraction : float
+    fraction : float or fractions.Fraction
         Tolerated share, as a decimal.
     voxels : int
         Size of the set the share refers to.

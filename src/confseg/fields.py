@@ -64,6 +64,7 @@ class Identity(Field):
     name: ClassVar[str] = "identity"
 
     def __call__(self, score: NDArray, spacing: Spacing | None = None) -> NDArray:
+        """The score."""
         return score
 
 
@@ -74,6 +75,7 @@ class Logit(Field):
     name: ClassVar[str] = "logit"
 
     def __call__(self, score: NDArray, spacing: Spacing | None = None) -> NDArray:
+        """The log-odds; raises ValueError unless every value lies in [0, 1]."""
         check_values(score, probability=True)
         return special.logit(_as_float(score))
 
@@ -92,6 +94,7 @@ class Smooth(Field):
             raise ValueError(f"fwhm_mm must be positive, found {self.fwhm_mm!r}")
 
     def __call__(self, score: NDArray, spacing: Spacing | None = None) -> NDArray:
+        """The smoothed score."""
         steps = np.ones(score.ndim) if spacing is None else np.asarray(spacing)
         return ndimage.gaussian_filter(
             _as_float(score), self.fwhm_mm / _FWHM / steps, mode="nearest"
@@ -133,9 +136,11 @@ class Distance(Field):
         return score if score.dtype == np.bool_ else score >= self.threshold
 
     def __call__(self, score: NDArray, spacing: Spacing | None = None) -> NDArray:
+        """The distances."""
         return self._of_mask(self.mask(score), spacing)
 
     def support(self, score: NDArray, truth: NDArray[np.bool_]) -> Box:
+        """The box around truth and prediction, one voxel wider."""
         # Clamping a voxel to the box that holds truth and prediction, one voxel wider, brings
         # it closer to the prediction and leaves it background. So the largest background value
         # is found in that box, and so is the nearest voxel of either kind.
@@ -145,6 +150,7 @@ class Distance(Field):
     def level_set(
         self, score: NDArray, spacing: Spacing | None, cutoff: float, strict: bool
     ) -> NDArray[np.bool_]:
+        """As for every field, but computed only near the predicted mask."""
         mask = self.mask(score)
         box = bounding_box(mask)
         if box is None or cutoff == -np.inf:
@@ -177,6 +183,7 @@ class Custom(Field):
     name: ClassVar[str] = "custom"
 
     def __call__(self, score: NDArray, spacing: Spacing | None = None) -> NDArray:
+        """What the function gives, if it has the shape of the score."""
         field = np.asarray(self.function(score, spacing))
         if field.shape != score.shape:
             raise ValueError(
@@ -190,6 +197,7 @@ class Custom(Field):
         return getattr(self.function, "__qualname__", repr(self.function))
 
     def to_dict(self) -> dict[str, Any]:
+        """The name of the function, which JSON cannot hold."""
         return {"name": self.name, "function": self.label}
 
 

@@ -79,12 +79,12 @@ class Margin(SplitConformal):
         check_metric(self.metric)
 
     @property
-    def sides(self) -> dict[str, Outer]:  # type: ignore[override]
+    def _sides(self) -> dict[str, Outer]:  # type: ignore[override]
         widened = Distance(self.threshold, self.metric, signed=False)
         return {"outer": Outer(widened, 1 - exact(self.coverage))}
 
     @property
-    def promises(self) -> tuple[Promise, ...]:
+    def _promises(self) -> tuple[Promise, ...]:
         return (Promise(self.alpha, ("outer",)),)
 
     @property
@@ -123,7 +123,7 @@ class Margin(SplitConformal):
         """
         return self._predict("outer", mask_or_score, spacing)
 
-    def guarantee(self) -> str:
+    def _guarantee(self) -> str:
         share = "all" if self.coverage == 1 else f"at least {percent(self.coverage)}"
         return (
             f"{self._widened()} holds {share} of the lesion's voxels with a probability of at "

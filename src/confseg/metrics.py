@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, SupportsInt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -210,7 +210,7 @@ def _pair(a: ArrayLike, b: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.boo
     return first, second
 
 
-def _ratio(part: int, whole: int) -> float:
-    if whole == 0:
-        return float("nan") if part == 0 else float("inf")
+def _ratio(part: SupportsInt, whole: SupportsInt) -> float:
+    if int(whole) == 0:
+        return float("nan") if int(part) == 0 else float("inf")
     return int(part) / int(whole)

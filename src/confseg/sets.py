@@ -92,15 +92,18 @@ class ConfidenceSets(SplitConformal):
         return inner, outer
 
     @property
-    def sides(self) -> dict[str, Side]:  # type: ignore[override]
-        both: dict[str, Side] = {"inner": Inner(self.inner), "outer": Outer(self.outer)}
+    def _sides(self) -> dict[str, Side]:
+        both: dict[str, Side] = {
+            "inner": Inner(as_field(self.inner)),
+            "outer": Outer(as_field(self.outer)),
+        }
         return both if self.control in ("joint", "weighted") else {self.control: both[self.control]}
 
     @property
-    def promises(self) -> tuple[Promise, ...]:
+    def _promises(self) -> tuple[Promise, ...]:
         if self.weights is not None:
             return Promise(self.weights[0], ("inner",)), Promise(self.weights[1], ("outer",))
-        return (Promise(self.alpha, tuple(self.sides)),)
+        return (Promise(self.alpha, tuple(self._sides)),)
 
     @property
     def cutoff_inner_(self) -> float:
@@ -139,14 +142,14 @@ class ConfidenceSets(SplitConformal):
         ValueError
             If not calibrated, or the score or the spacing is unsound.
         """
-        found = {name: self._predict(name, score, spacing) for name in self.sides}
+        found = {name: self._predict(name, score, spacing) for name in self._sides}
         shape = next(iter(found.values())).shape
         return Sets(
             inner=found.get("inner", np.zeros(shape, dtype=np.bool_)),
             outer=found.get("outer", np.ones(shape, dtype=np.bool_)),
         )
 
-    def guarantee(self) -> str:
+    def _guarantee(self) -> str:
         inner = "every voxel of the inner set is lesion"
         outer = "no lesion voxel lies outside the outer set"
         what = {"inner": inner, "outer": outer}.get(self.control, f"{inner} and {outer}, together,")
