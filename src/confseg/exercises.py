@@ -76,7 +76,7 @@ def check(answer: Any, digest: str, decimals: int = 3) -> None:
     >>> check(9 / 10, "9b3a4415e8bc")
     Right.
     >>> check(0.8, "9b3a4415e8bc")
-    Not yet: this is not the answer to 3 decimals. Try again.
+    Not yet: this is not the answer (decimals compared: 3). Try again.
     >>> check(..., "9b3a4415e8bc")
     Not answered yet: put your answer in place of the dots.
     """
@@ -90,7 +90,7 @@ def check(answer: Any, digest: str, decimals: int = 3) -> None:
     if any(_hash(list(choice), _is_sequence(answer)) == digest for choice in choices):
         print("Right.")
     elif any(isinstance(part, Fraction) and part.denominator != 1 for part in parts):
-        print(f"Not yet: this is not the answer to {decimals} decimals. Try again.")
+        print(f"Not yet: this is not the answer (decimals compared: {decimals}). Try again.")
     else:
         print("Not yet: this is not the answer. Try again.")
 

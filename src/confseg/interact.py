@@ -14,6 +14,7 @@ import json
 import math
 import string
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from io import BytesIO
 from typing import Any, Final
 
@@ -106,7 +107,6 @@ class Explorer:
         self._texts = {name: [_text(v) for v in given] for name, given in self._values.items()}
         self._labels = {name: labels.get(name, name) for name in values}
         self._starts = _starts(draw, self._values)
-        self._widget: Any = None
         positions = [
             dict(zip(self._values, position, strict=True))
             for position in itertools.product(*self._values.values())
@@ -127,6 +127,47 @@ class Explorer:
         """
         return sum(map(len, self.frames))
 
+    @cached_property
+    def widget(self) -> Any:
+        """The live form: sliders that call ``draw`` anew, with what the kernel holds by then.
+
+        Examples
+        --------
+        >>> def draw(n):
+        ...     return plt.figure(figsize=(1, 1), layout="none")
+        >>> image, slider = explore(draw, n=[1, 2, 3]).widget.children
+        >>> slider.label
+        '1'
+        """
+        import ipywidgets  # here, as it is slow to import and only needed in a kernel
+
+        image = ipywidgets.Image(
+            value=self.frames[self._frame_index(self._starts)],
+            format="webp",
+            tooltip=self.alts[self._frame_index(self._starts)],
+            layout=ipywidgets.Layout(width=f"{self._size[0]}px", max_width="100%"),
+        )
+        sliders = [
+            ipywidgets.SelectionSlider(
+                options=[(text, i) for i, text in enumerate(texts)],
+                value=start,
+                description=self._labels[name],
+                style={"description_width": "initial"},
+                layout=ipywidgets.Layout(width=f"{self._size[0]}px", max_width="100%"),
+            )
+            for (name, texts), start in zip(self._texts.items(), self._starts, strict=True)
+        ]
+
+        def redraw(_change: Any) -> None:
+            indices = [slider.value for slider in sliders]
+            chosen = zip(self._values.items(), indices, strict=True)
+            image.value, _ = self._frame({name: given[i] for (name, given), i in chosen})
+            image.tooltip = self.alts[self._frame_index(indices)]
+
+        for slider in sliders:
+            slider.observe(redraw, names="value")
+        return ipywidgets.VBox([image, *sliders])
+
     def __repr__(self) -> str:
         ranges = ", ".join(f"{name}={_span(texts)}" for name, texts in self._texts.items())
         count = len(self.frames)
@@ -137,9 +178,7 @@ class Explorer:
         bundle = {"text/plain": repr(self), "text/html": self._repr_html_()}
         if not _in_kernel():
             return bundle
-        if self._widget is None:
-            self._widget = self._live()
-        return self._widget._repr_mimebundle_() | bundle
+        return self.widget._repr_mimebundle_() | bundle
 
     def _repr_html_(self) -> str:
         start = self._frame_index(self._starts)
@@ -172,37 +211,6 @@ class Explorer:
             start=self._starts[i],
             text=html.escape(self._texts[name][self._starts[i]]),
         )
-
-    def _live(self) -> Any:
-        """Sliders that call ``draw`` anew, so that it sees what the kernel holds by then."""
-        import ipywidgets  # here, as it is slow to import and only needed in a kernel
-
-        image = ipywidgets.Image(
-            value=self.frames[self._frame_index(self._starts)],
-            format="webp",
-            tooltip=self.alts[self._frame_index(self._starts)],
-            layout=ipywidgets.Layout(width=f"{self._size[0]}px", max_width="100%"),
-        )
-        sliders = [
-            ipywidgets.SelectionSlider(
-                options=[(text, i) for i, text in enumerate(texts)],
-                value=start,
-                description=self._labels[name],
-                style={"description_width": "initial"},
-                layout=ipywidgets.Layout(width=f"{self._size[0]}px", max_width="100%"),
-            )
-            for (name, texts), start in zip(self._texts.items(), self._starts, strict=True)
-        ]
-
-        def redraw(_change: Any) -> None:
-            indices = [slider.value for slider in sliders]
-            chosen = zip(self._values.items(), indices, strict=True)
-            image.value, _ = self._frame({name: given[i] for (name, given), i in chosen})
-            image.tooltip = self.alts[self._frame_index(indices)]
-
-        for slider in sliders:
-            slider.observe(redraw, names="value")
-        return ipywidgets.VBox([image, *sliders])
 
     def _frame_index(self, indices: Iterable[int]) -> int:
         lengths = [len(given) for given in self._values.values()]
