@@ -119,7 +119,7 @@ def provide() -> None:
             "Please report this with the versions of Python, NumPy and SciPy"
         )
     # Not compressed: the same bytes whatever compression library Python was built with.
-    write_whole(path, lambda stream: np.savez(stream, allow_pickle=False, **arrays))
+    write_whole(path, lambda stream: np.savez(stream, **arrays))
     print(f"lidc: {len(arrays['patient'])} nodules in {path}")
 
 

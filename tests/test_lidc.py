@@ -261,3 +261,12 @@ def test_agreement_of_the_real_readers():
     agreement = [dice(a, b) for nodule in lidc_nodules() for a, b in combinations(nodule.masks, 2)]
     assert round(np.mean(agreement), 3) == 0.774
     assert agreement.count(0) == 1, "in one nodule two readers do not overlap"
+
+
+def test_majority_of_three_readers_against_the_fourth():
+    agreement = [
+        dice(np.delete(nodule.masks, held_out, axis=0).sum(axis=0) >= 2, nodule.masks[held_out])
+        for nodule in lidc_nodules()
+        for held_out in range(4)
+    ]
+    assert round(np.mean(agreement), 2) == 0.81

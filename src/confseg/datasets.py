@@ -344,8 +344,9 @@ def lidc(
     There is no network behind these scores, and no CT image. The "model" is three radiologists:
     their signed distances to their own contour (mm, positive inside) are averaged, and a
     sigmoid makes the average a probability. The truth is what the fourth radiologist drew. Who
-    is the fourth is drawn at random for every nodule, since the order of the readers is not
-    exchangeable. So these cases say how well radiologists agree, not how good a network is.
+    is the fourth is drawn at random for every nodule, since the order in which the database
+    lists the readers is not exchangeable. So these cases say how well radiologists agree, not
+    how good a network is.
 
     Parameters
     ----------
