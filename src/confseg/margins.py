@@ -136,4 +136,5 @@ class Margin(SplitConformal):
         if self.metric == "mm":
             unit = "mm" if self._calibrated().spaced else "voxels"
             return f"the predicted mask widened by {self.margin_:.4g} {unit}"
-        return f"the predicted mask dilated {self.margin_:.0f} times by the {self.metric}"
+        times = "once" if self.margin_ == 1 else f"{self.margin_:.0f} times"
+        return f"the predicted mask dilated {times} by the {self.metric}"
