@@ -149,8 +149,8 @@ class Explorer:
         )
         sliders = [
             ipywidgets.SelectionSlider(
-                options=[(text, i) for i, text in enumerate(texts)],
-                value=start,
+                options=texts,
+                index=start,
                 description=self._labels[name],
                 style={"description_width": "initial"},
                 layout=ipywidgets.Layout(width=f"{self._size[0]}px", max_width="100%"),
@@ -159,13 +159,13 @@ class Explorer:
         ]
 
         def redraw(_change: Any) -> None:
-            indices = [slider.value for slider in sliders]
+            indices = [slider.index for slider in sliders]
             chosen = zip(self._values.items(), indices, strict=True)
             image.value, _ = self._frame({name: given[i] for (name, given), i in chosen})
             image.tooltip = self.alts[self._frame_index(indices)]
 
         for slider in sliders:
-            slider.observe(redraw, names="value")
+            slider.observe(redraw, names="index")
         return ipywidgets.VBox([image, *sliders])
 
     def __repr__(self) -> str:
@@ -386,7 +386,7 @@ def _figure(drawn: Any, opened: set[int]) -> Figure:
             raise TypeError("it returned nothing and opened no figure: return the figure")
         return plt.gcf()
     if isinstance(drawn, Axes):
-        drawn = drawn.get_figure()
+        drawn = drawn.figure.canvas.figure  # of a subfigure too
     if isinstance(drawn, Figure):
         return drawn
     raise TypeError(f"it returned {type(drawn).__name__}, not a Matplotlib figure or axes")
