@@ -28,15 +28,16 @@ def run_pip(requirement: str, folder: Path) -> None:
     Raises
     ------
     DownloadError
-        If pip fails, with the last of what it said.
+        If pip fails, with the last error that it told.
     """
     # Without pip's own cache: a damaged file in there would come back at every attempt.
     options = ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--quiet"]
     command = [sys.executable, "-m", "pip", "download", *options, "-d", str(folder), requirement]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        said = (result.stderr or result.stdout).strip().splitlines()[-3:]
-        raise DownloadError("pip could not download it: " + " ".join(said))
+        lines = result.stderr.strip().splitlines() or ["it said nothing"]
+        errors = [line for line in lines if line.startswith("ERROR")]
+        raise DownloadError(f"pip could not download it: {(errors or lines)[-1]}")
 
 
 def download(requirement: str, file: File, folder: Path) -> Path:
