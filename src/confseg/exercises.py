@@ -60,9 +60,9 @@ def check(answer: Any, digest: str, decimals: int = 3) -> None:
     answer : number, bool, str, sequence of at most 8 of these, None or Ellipsis
         The reader's answer; ``None`` and ``...`` stand for none yet.
     digest : str
-        What :func:`digest` made of the right answer.
+        What :func:`confseg.exercises.digest` made of the right answer.
     decimals : int
-        Decimals of a number that count, as given to :func:`digest`.
+        Decimals of a number that count, as given to :func:`confseg.exercises.digest`.
 
     Raises
     ------
