@@ -22,7 +22,7 @@ book: $(SITE)  ## build the book: the environment, the data, every notebook, the
 test: $(SITE)  ## run every test: the package, the notebooks, the built pages
 	$(BIN)/python -m pytest tests src book -n 2 --dist loadfile --doctest-modules \
 		--nbval --nbval-current-env --nbval-sanitize-with tests/nbval_sanitize.cfg \
-		--cov=confseg --cov-report=term:skip-covered --cov-fail-under=95
+		--cov=confseg --cov-config=pyproject.toml --cov-report=term:skip-covered --cov-fail-under=95
 
 notebooks: $(VENV) data  ## run the notebooks and store their text outputs, without pictures
 	$(BIN)/python book/_tools/notebooks.py book/*.ipynb
