@@ -4,6 +4,8 @@ import base64
 import functools
 import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 from io import BytesIO
 
@@ -125,6 +127,34 @@ def test_every_slider_is_native_labeled_and_says_its_value():
         assert (slider["min"], slider["max"], slider["step"]) == ("0", "1", "1")
         assert label["for"] == slider["id"] == output["for"]
         assert slider["aria-valuetext"] == text == ["1", "<b>"][i]
+
+
+BROWSER = """
+const element = () => ({setAttribute(name, value) { this[name] = value; }});
+const image = {}, sliders = [element(), element()], outputs = [element(), element()];
+const root = {
+  querySelector: () => image,
+  querySelectorAll: (tag) => ({input: sliders, output: outputs})[tag],
+};
+const document = {querySelectorAll: () => [root]};
+%s
+sliders[0].value = "2";
+sliders[1].value = "1";
+root.oninput();
+console.log(JSON.stringify([image, sliders, outputs]));
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="runs the script of the page in Node")
+def test_script_shows_the_frame_of_both_sliders():
+    shown = page(explore(draw, a=[1, 2, 3], b=["x", "xyz"]))
+    script = BROWSER % shown.one("script")[1]
+    ran = subprocess.run(["node", "-e", script], capture_output=True, text=True, check=True)
+    image, sliders, outputs = json.loads(ran.stdout)
+    assert image == {"src": shown.data("frames")[5], "alt": shown.data("alts")[5]}
+    assert image["alt"].endswith("at a = 3, b = xyz.")
+    assert [slider["aria-valuetext"] for slider in sliders] == ["3", "xyz"]
+    assert [output["textContent"] for output in outputs] == ["3", "xyz"]
 
 
 def test_page_asks_for_nothing_from_outside():

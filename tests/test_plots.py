@@ -193,8 +193,9 @@ def test_legend_of_one_slice_shows_its_lines():
 
 def test_legend_of_several_slices_names_every_role_once():
     figure, axes = plt.subplots(1, 2)
-    plots.show_slice(axes[0], np.zeros((8, 10)), truth=band_mask(), outer=band_mask())
-    plots.show_slice(axes[1], np.zeros((8, 10)), truth=band_mask(), outer=np.ones((8, 10)))
+    image = np.zeros((8, 10))
+    plots.show_slice(axes[0], image, truth=band_mask(), outer=band_mask(), spacing=(1, 1))
+    plots.show_slice(axes[1], image, truth=band_mask(), outer=np.ones((8, 10)))
     assert plots.mask_legend(axes) is axes
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["truth", "outer set"]
