@@ -146,6 +146,54 @@ def repeated_splits(
     )
 
 
+def law_test(counts: ArrayLike, law: stats.rv_frozen) -> float:
+    """Chi-square test that counts follow a discrete law.
+
+    Parameters
+    ----------
+    counts : array_like of int, shape (repetitions,)
+        Independent counts, such as the number of compliant cases among `m` new ones after each
+        of many calibrations.
+    law : scipy.stats.rv_frozen
+        The law with finite support, such as `compliance_law` gives it.
+
+    Returns
+    -------
+    float
+        The p-value. Neighboring counts share a cell until five of them are expected.
+
+    Raises
+    ------
+    ValueError
+        If a count lies outside the support of the law, or too few leave a single cell.
+
+    Examples
+    --------
+    >>> law = compliance_law(19, 0.1, m=10)
+    >>> counts = law.rvs(size=2000, random_state=1)
+    >>> bool(law_test(counts, law) > 0.001), bool(law_test(counts - (counts > 5), law) > 0.001)
+    (True, False)
+    """
+    low, high = (int(end) for end in law.support())
+    seen = np.asarray(counts, dtype=int) - low
+    if seen.min() < 0 or seen.max() > high - low:
+        raise ValueError(f"counts must lie between {low} and {high}, found others")
+    expected = seen.size * law.pmf(np.arange(low, high + 1))
+    starts, mass = [0], 0.0
+    for following, share in enumerate(expected, start=1):
+        mass += share
+        if mass >= 5:
+            starts.append(following)
+            mass = 0.0
+    starts.pop()  # what is left over joins the last full cell
+    if len(starts) < 2:
+        raise ValueError(f"{seen.size} counts are too few to compare with the law")
+    observed = np.bincount(seen, minlength=high - low + 1)
+    return float(
+        stats.chisquare(np.add.reduceat(observed, starts), np.add.reduceat(expected, starts)).pvalue
+    )
+
+
 class StepCurve:
     """What thresholding one case gives at every cut-off: FNR and size as step functions.
 
