@@ -93,14 +93,26 @@ def as_score(score: ArrayLike) -> NDArray[np.floating] | NDArray[np.bool_]:
     Raises
     ------
     ValueError
-        If the array is empty, has no axes, or is of another type.
+        If the array is empty, has no axes, or is of another type (a float of more than 64 bits,
+        a complex number, an object).
     """
     array = np.asarray(score)
-    if array.ndim == 0 or array.size == 0:
-        raise ValueError(f"the score must be an image, found an array of shape {array.shape}")
+    check_image(array, "score")
     if np.issubdtype(array.dtype, np.floating):
         return array
     return as_mask(array, "score (neither float nor bool)")
+
+
+def check_image(array: NDArray, what: str) -> None:
+    """Raise ValueError unless `array` has voxels that float64 can hold."""
+    if array.ndim == 0 or array.size == 0:
+        raise ValueError(f"the {what} must be an image, found an array of shape {array.shape}")
+    # A wider number would be rounded to the float64 of a cut-off, and the voxel on which the
+    # promise hangs could drop out.
+    if array.dtype.kind not in "biuf" or array.dtype.itemsize > 8:
+        raise ValueError(
+            f"the {what} must hold real numbers of at most 64 bits, found dtype {array.dtype}"
+        )
 
 
 def as_mask(mask: ArrayLike, what: str = "mask") -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .boxes import bounding_box, outside_box
-from .case import as_mask
+from .case import as_mask, check_image
 from .exact import as_decimal, tolerated
 
 
@@ -137,8 +137,7 @@ def check_miss(miss: float) -> float:
 
 def _checked(field: ArrayLike, truth: ArrayLike) -> tuple[NDArray, NDArray[np.bool_]]:
     values, mask = np.asarray(field), as_mask(truth, "truth")
-    if values.ndim == 0 or values.size == 0:
-        raise ValueError(f"the field must be an image, found an array of shape {values.shape}")
+    check_image(values, "field")
     if values.shape != mask.shape:
         raise ValueError(f"the field has shape {values.shape} but the truth {mask.shape}")
     if np.isnan(values.min()):

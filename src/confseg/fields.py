@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, special
 
 from .boxes import Box, bounding_box, grow_box, union_box, whole_box
-from .case import Spacing, check_values
+from .case import Spacing, check_image, check_values
 from .distances import Metric, check_metric, distance_to, reach
 from .exact import as_decimal
 
@@ -90,7 +90,9 @@ class Smooth(Field):
     in_mm: ClassVar[bool] = True  # type: ignore[misc]
 
     def __post_init__(self) -> None:
-        if not as_decimal("fwhm_mm", self.fwhm_mm) > 0:
+        # A frozen dataclass is filled through object.__setattr__.
+        object.__setattr__(self, "fwhm_mm", as_decimal("fwhm_mm", self.fwhm_mm))
+        if self.fwhm_mm <= 0:
             raise ValueError(f"fwhm_mm must be positive, found {self.fwhm_mm!r}")
 
     def __call__(self, score: NDArray, spacing: Spacing | None = None) -> NDArray:
@@ -123,7 +125,7 @@ class Distance(Field):
     name: ClassVar[str] = "distance"
 
     def __post_init__(self) -> None:
-        as_decimal("threshold", self.threshold)
+        object.__setattr__(self, "threshold", as_decimal("threshold", self.threshold))
         check_metric(self.metric)
 
     @property
@@ -189,6 +191,7 @@ class Custom(Field):
             raise ValueError(
                 f"the field {self.label} has shape {field.shape}, the score {score.shape}"
             )
+        check_image(field, f"field {self.label}")
         return field
 
     @property
