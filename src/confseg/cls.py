@@ -76,7 +76,7 @@ class CLS(SplitConformal):
 
     @property
     def t_hat_(self) -> float:
-        """The paper's threshold ``1 - cutoff_``, for reading only: it is rounded."""
+        """The paper's threshold ``1 - cutoff_``; rounded, so for reading only."""
         return 1 - self.cutoff_
 
     @property
