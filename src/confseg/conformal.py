@@ -45,7 +45,8 @@ class Outer:
 
     def nonconformity(self, field: NDArray, truth: NDArray[np.bool_]) -> float:
         """Minus the largest cut-off that keeps the promise: larger means worse."""
-        return -outer_cutoff_unchecked(field, truth, self.miss)
+        # A case with nothing to miss asks for no smaller region than the smallest there is.
+        return 0.0 - min(outer_cutoff_unchecked(field, truth, self.miss), self.field.largest)
 
     def cutoff(self, quantile: float) -> float:
         """The cut-off that belongs to a quantile of the nonconformity scores."""
@@ -85,6 +86,8 @@ class Inner:
 
 
 Side = Outer | Inner
+
+_TRIVIAL = {"inner": "the inner region is empty", "outer": "the outer region is the whole image"}
 
 
 class Promise(NamedTuple):
@@ -311,6 +314,8 @@ class SplitConformal:
         )
 
     def _case_numbers(self, position: int, case: Case) -> CaseNumbers:
+        if not isinstance(case, Case):
+            raise TypeError(f"case {position}: expected a Case, found a {type(case).__name__}")
         with naming(f"case {position} ({case.name!r})"):
             check_values(case.score, self._probability)
             scores = {name: _nonconformity(side, case) for name, side in self._sides.items()}
@@ -366,13 +371,17 @@ class SplitConformal:
         return cutoffs
 
     def _warn_if_trivial(self) -> None:
-        needed = max(fewest_cases(promise.alpha) for promise in self._promises)
-        if self.n_ < needed:
+        if trivial := self._trivial():
+            needed = max(fewest_cases(promise.alpha) for promise in self._promises)
             warnings.warn(
-                f"{self.n_} calibration cases are too few: the sets are trivial (nothing inside, "
-                f"the whole image outside); at least {needed} are needed",
+                f"{self.n_} calibration cases are too few: {trivial}; at least {needed} are needed",
                 stacklevel=3,
             )
+
+    def _trivial(self) -> str:
+        """What too few cases make of the regions; empty if there are enough."""
+        short = [promise for promise in self._promises if self.n_ < fewest_cases(promise.alpha)]
+        return " and ".join(_TRIVIAL[side] for promise in short for side in promise.sides)
 
     def _predict(
         self, name: str, score: ArrayLike, spacing: Sequence[float] | None
@@ -390,9 +399,9 @@ class SplitConformal:
         return self._calibration
 
     def _spread(self, n: int) -> str:
+        if trivial := self._trivial():
+            return f"So few cases support no more than the trivial answer: {trivial}."
         levels = [promise.alpha for promise in self._promises]
-        if n < max(fewest_cases(alpha) for alpha in levels):
-            return "So few cases support no more than the trivial answer, the whole image."
         ends = [coverage_law(n, alpha).interval(0.9) for alpha in levels]
         parts = ", ".join(f"between {100 * low:.1f} % and {100 * high:.1f} %" for low, high in ends)
         each = " (inner, outer)" if len(ends) > 1 else ""

@@ -33,9 +33,12 @@ class Field:
     ----------
     in_mm : bool
         Whether the values depend on the voxel spacing.
+    largest : float
+        A bound that no value exceeds.
     """
 
     in_mm: bool = False
+    largest: float = np.inf
     name: ClassVar[str]
 
     def __call__(self, score: NDArray, spacing: Spacing | None = None) -> NDArray:
@@ -132,6 +135,11 @@ class Distance(Field):
     def in_mm(self) -> bool:  # type: ignore[override]
         """Whether the values depend on the voxel spacing."""
         return self.metric == "mm"
+
+    @property
+    def largest(self) -> float:  # type: ignore[override]
+        """A bound that no value exceeds: without a sign, 0 inside the mask."""
+        return np.inf if self.signed else 0.0
 
     def mask(self, score: NDArray) -> NDArray[np.bool_]:
         """The predicted mask."""
