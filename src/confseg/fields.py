@@ -292,11 +292,16 @@ def as_field(field: Field | FieldFunction) -> Field:
     return Custom(field)
 
 
+def is_own(data: Any) -> bool:
+    """Whether `data` is what `Field.to_dict` wrote for a user's own function."""
+    return isinstance(data, dict) and data["name"] == Custom.name
+
+
 def field_from_dict(data: dict[str, Any]) -> Field:
     """The field that `Field.to_dict` wrote; a user's own function cannot be read back."""
     parameters = dict(data)
     name = parameters.pop("name")
-    if name == Custom.name:
+    if is_own(data):
         raise ValueError(
             f"the calibration used your own field {parameters['function']!r}, which JSON cannot "
             "hold; hand the function over again"

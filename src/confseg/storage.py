@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import tempfile
+import uuid
 from dataclasses import fields as dataclass_fields
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ._version import __version__
-from .fields import Field, field_from_dict
+from .case import naming
+from .fields import Field, field_from_dict, is_own
 
 if TYPE_CHECKING:
     from .conformal import Calibration, SplitConformal
@@ -25,7 +27,8 @@ FORMAT_VERSION = 1
 
 def write(method: SplitConformal, path: Path | None) -> str:
     """The JSON text of a calibrated method, also written to `path` if one is given."""
-    text = json.dumps(_to_dict(method), indent=1, ensure_ascii=False, allow_nan=False)
+    data = _to_dict(method)
+    text = json.dumps({**data, "sha256": _digest(data)}, indent=1, allow_nan=False)
     if path is not None:
         _write_whole(FilePath(path), text)
     return text
@@ -33,26 +36,16 @@ def write(method: SplitConformal, path: Path | None) -> str:
 
 def read(kind: type, source: Path, functions: dict[str, Any]) -> Any:
     """The calibrated method of class `kind` from a file or a JSON text."""
-    label, text = _text_of(source)
+    is_text = isinstance(source, str) and source.lstrip().startswith("{")
+    label = "the JSON text" if is_text else str(source)
     try:
-        data = json.loads(text)
-    except json.JSONDecodeError as error:
+        data = json.loads(str(source) if is_text else FilePath(source).read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{label} is damaged: {error}") from error
-    _check_header(label, data, kind.__name__)
-    try:
+    with naming(label):
+        _check_header(data, kind.__name__)
         method = kind(**_parameters(data["parameters"], functions))
-        calibration = _calibration(data)
-        computed = method._cutoffs(calibration.scores)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{label} is damaged: {error!r}") from error
-    except ValueError as error:
-        raise ValueError(f"{label}: {error}") from error
-    if computed != calibration.cutoffs:
-        raise ValueError(
-            f"{label} is damaged: its cases give the cut-offs {computed}, "
-            f"but it states {calibration.cutoffs}"
-        )
-    method._calibration = calibration
+    method._calibration = _calibration(data)
     return method
 
 
@@ -90,64 +83,58 @@ def _calibration(data: dict[str, Any]) -> Calibration:
     from .conformal import Calibration
 
     rows, cutoffs = data["nonconformity_scores"], data["cutoffs"]
-    if len(rows) != data["n"]:
-        raise ValueError(f"damaged: {data['n']} cases announced, {len(rows)} found")
     return Calibration(
         names=tuple(row["case"] for row in rows),
         patients=tuple(row["patient"] for row in rows),
-        scores={side: np.array([_number_from_json(row[side]) for row in rows]) for side in cutoffs},
+        scores={side: np.array([float(row[side]) for row in rows]) for side in cutoffs},
         excluded=data["excluded_without_lesion"],
         spaced=data["spacing_given"],
-        cutoffs={side: _number_from_json(value) for side, value in cutoffs.items()},
+        cutoffs={side: float(value) for side, value in cutoffs.items()},
     )
 
 
 def _parameters(stored: dict[str, Any], functions: dict[str, Any]) -> dict[str, Any]:
-    unknown = sorted(set(functions) - set(stored))
-    if unknown:
-        raise ValueError(f"no such parameters: {unknown}")
-    parameters = {**stored, **functions}
+    # Anything else that could be replaced would promise what was not calibrated.
+    own = [name for name, value in stored.items() if is_own(value)]
+    others = sorted(set(functions) - set(own))
+    if others:
+        raise ValueError(f"only your own fields can be handed over ({own}), found {others}")
     return {
         name: field_from_dict(value) if isinstance(value, dict) else value
-        for name, value in parameters.items()
+        for name, value in {**stored, **functions}.items()
     }
 
 
-def _check_header(label: str, data: Any, method: str) -> None:
+def _check_header(data: Any, method: str) -> None:
     if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise ValueError(f"{label} is not a {FORMAT}")
+        raise ValueError(f"not a {FORMAT}")
     if data.get("format_version") != FORMAT_VERSION:
         raise ValueError(
-            f"{label} has format version {data.get('format_version')!r}, expected {FORMAT_VERSION}"
+            f"format version {data.get('format_version')!r}, expected {FORMAT_VERSION}"
         )
-    if data.get("method") != method:
-        raise ValueError(f"{label} holds a {data.get('method')!r}, expected a {method!r}")
+    if data.get("sha256") != _digest(data):
+        raise ValueError("damaged: the contents do not match their checksum")
+    if data["method"] != method:
+        raise ValueError(f"calibration of a {data['method']}, expected a {method}")
 
 
-def _text_of(source: Path) -> tuple[str, str]:
-    if isinstance(source, str) and source.lstrip().startswith("{"):
-        return "the JSON text", source
-    return str(source), FilePath(source).read_text(encoding="utf-8")
+def _digest(data: dict[str, Any]) -> str:
+    """SHA-256 of everything but the checksum itself, whatever the layout of the text."""
+    content = {key: value for key, value in data.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _write_whole(path: FilePath, text: str) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
+        with open(temporary, "x", encoding="utf-8") as file:
             file.write(text)
         os.replace(temporary, path)
     except BaseException:
-        os.unlink(temporary)
+        temporary.unlink(missing_ok=True)
         raise
 
 
 # JSON knows no infinity.
 def _number_to_json(value: float) -> float | str:
     return float(value) if np.isfinite(value) else str(float(value))
-
-
-def _number_from_json(value: float | str) -> float:
-    number = float(value)
-    if np.isnan(number):
-        raise ValueError("damaged: a number is NaN")
-    return number
