@@ -257,6 +257,17 @@ def test_a_histogram_far_from_its_law_shows_both():
     assert ax.lines[0].get_xdata()[-1] > law.mean()
 
 
+@pytest.mark.parametrize("center", [0.4, 0.9])
+def test_the_label_of_a_histogram_is_clear_of_its_bars(center):
+    plots.style()
+    seen = stats.norm(center, 0.03).rvs(500, random_state=0)
+    ax = plots.coverage_histogram(None, seen, stats.beta(91, 10), 0.1)
+    ax.figure.canvas.draw()
+    [text] = [text for text in ax.texts if text.get_text().startswith("500 sets")]
+    box = text.get_window_extent()
+    assert not any(bar.get_window_extent().overlaps(box) for bar in ax.patches if bar.get_height())
+
+
 def test_law_band_holds_the_level_asked_for():
     laws = [stats.betabinom(40, 18, 2), stats.beta(18, 2)]
     ax = plots.law_band(
@@ -354,6 +365,17 @@ def test_margin_plot_is_the_share_of_lesions_covered():
     assert y[-1] == 0.8  # a lesion that no margin covers is never counted as covered
     assert ax.get_xlabel() == "margin (mm)"
     assert ax.get_xlim()[1] == pytest.approx(2.2)
+
+
+def test_the_label_of_a_margin_plot_is_clear_of_its_curve():
+    plots.style()
+    margins = stats.lognorm(0.6, scale=1.5).rvs(500, random_state=0)
+    ax = plots.margin_plot(None, margins, np.quantile(margins, 0.9), 0.1)
+    ax.figure.canvas.draw()
+    [text] = [text for text in ax.texts if text.get_text() == "1 − α = 0.9"]
+    box = text.get_window_extent()
+    curve = ax.transData.transform(ax.lines[0].get_xydata())
+    assert not any(box.contains(x, y) for x, y in curve)
 
 
 def test_margin_plot_without_any_finite_margin():
