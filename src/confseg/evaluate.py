@@ -99,7 +99,8 @@ def repeated_splits(
     Raises
     ------
     ValueError
-        If the lengths differ, or a side of the split would be empty.
+        If the lengths differ, a side of the split would be empty, there are no scores or some
+        are NaN, or a level is out of range.
 
     References
     ----------
@@ -112,9 +113,13 @@ def repeated_splits(
     >>> round(float(splits.compliance.mean()), 2), round(float(splits.law().mean()) / 100, 2)
     (0.9, 0.9)
     """
+    if n_splits < 1:
+        raise ValueError(f"n_splits must be at least 1, found {n_splits}")
     table = np.asarray(scores, dtype=np.float64)
-    columns = table[:, np.newaxis] if table.ndim == 1 else table
-    levels = np.broadcast_to(np.asarray(alpha, dtype=object), columns.shape[1])
+    columns = _columns(table)
+    levels = list(alpha) if isinstance(alpha, Sequence) else [alpha] * columns.shape[1]
+    if len(levels) != columns.shape[1]:
+        raise ValueError(f"{len(levels)} levels for {columns.shape[1]} columns of scores")
     unit = _patient_numbers(patients, len(columns))
     chosen = round(calibration * (unit.max() + 1))
     if not 0 < chosen <= unit.max():
@@ -234,6 +239,15 @@ class StepCurve:
     def compactness(self, cutoff: ArrayLike) -> NDArray[np.float64]:
         """Share of the image that the region takes at each cut-off."""
         return self.size(cutoff) / (self.lesion.size + self.background.size)
+
+
+def _columns(table: NDArray[np.float64]) -> NDArray[np.float64]:
+    columns = table[:, np.newaxis] if table.ndim == 1 else table
+    if columns.ndim != 2 or columns.size == 0:
+        raise ValueError(f"expected scores (n,) or (n, promises), found shape {table.shape}")
+    if np.isnan(columns).any():
+        raise ValueError(f"{np.isnan(columns).sum()} of the scores are NaN")
+    return columns
 
 
 def _patient_numbers(patients: Sequence[str] | None, n: int) -> NDArray[np.int_]:
