@@ -16,6 +16,7 @@ from .interact import explore
 from .margins import Margin
 from .quantile import compliance_law, conformal_quantile, coverage_law
 from .sets import ConfidenceSets, Sets
+from .tables import Table
 
 __all__ = [
     "CLS",
@@ -24,6 +25,7 @@ __all__ = [
     "Margin",
     "NotCalibratedError",
     "Sets",
+    "Table",
     "__version__",
     "check",
     "compliance_law",
