@@ -7,7 +7,7 @@ How the outlines are read
 -------------------------
 - Readers drew on the **outside** of the nodule. The pixels of a contour are not nodule; what the
   contour encloses is (`data_download.contours.fill`). Counting the contour's pixels as well
-  would inflate the volumes by a median of 47 %.
+  would inflate the volumes by a median of 47%.
 - Contours flagged as exclusions cut a hole: their interior and their own pixels are not nodule.
 - Several contours of one reader in one slice are united, exclusions are cut out afterward.
   A slice between others that a reader did not outline stays empty (5 of the 3584 masks).

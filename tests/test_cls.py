@@ -92,7 +92,7 @@ def test_statement_speaks_of_what_is_promised():
     text = CLS(eps=0.1, alpha=0.05).calibrate(cases_).statement()
     for words in (
         "Calibrated on 19 cases.",
-        "misses at most 10 % of the lesion's voxels with a probability of at least 95 %",
+        "misses at most 10% of the lesion's voxels with a probability of at least 95%",
         "same population",
         "does not hold for patients, scanners or segmenters that differ",
     ):

@@ -266,7 +266,7 @@ def test_one_nodule_per_patient():
 
 def test_nodule_of_a_patient_is_drawn_at_random():
     # A patient with 8 nodules: over 40 seeds each of them should turn up at least once, but
-    # for 8 * (7/8) ** 40 = 4 %; the seeds are fixed, so this cannot flicker.
+    # for 8 * (7/8) ** 40 = 4%; the seeds are fixed, so this cannot flicker.
     nodules = lidc_nodules()
     patients = np.array(nodules.patients)
     names, counts = np.unique(patients, return_counts=True)

@@ -127,7 +127,7 @@ def test_statement_names_the_margin_and_its_unit():
     assert "mask widened by 1 voxels holds all" in method("mm", None).statement()
     assert "mask dilated once by the cross holds all" in method("cross", None).statement()
     lenient = Margin(0.1, 0.9).calibrate([Case([0.9], [True])] * 9).statement()
-    assert "holds at least 90 % of the lesion's voxels" in lenient
+    assert "holds at least 90% of the lesion's voxels" in lenient
 
 
 @pytest.mark.parametrize(

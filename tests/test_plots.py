@@ -226,7 +226,7 @@ def test_coverage_histogram_of_shares():
     x, y = ax.lines[0].get_data()
     width = ax.patches[0].get_width()
     np.testing.assert_allclose(y, 100 * width * law.pdf(x))
-    # 3000 draws: a bin of 11 % has a standard error of 0.6 %.
+    # 3000 draws: a bin of 11% has a standard error of 0.6%.
     middle = [bar.get_x() + width / 2 for bar in ax.patches]
     np.testing.assert_allclose(heights(ax), 100 * width * law.pdf(middle), atol=2.5)
     marks = [line.get_xdata()[0] for line in ax.lines[1:3]]
@@ -280,7 +280,7 @@ def test_law_band_holds_the_level_asked_for():
     np.testing.assert_allclose(ax.lines[0].get_ydata(), [0.9, 0.9])
     np.testing.assert_allclose(ax.lines[1].get_ydata(), [0.9, 0.8])
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
-        "80 % band of the exact law",
+        "80% band of the exact law",
         "mean of the exact law",
         "promised",
         "observed: mean ± sd",
@@ -322,8 +322,8 @@ def test_loss_curves_mark_tolerance_critical_values_and_the_calibrated_cutoff():
 def test_loss_histograms_count_only_losses_above_the_tolerance():
     ax = plots.loss_histograms(None, [3 / 10, 4 / 10, 1, 0], [0.1, 0.3, 0.3, 0.1], 0.3)
     assert [text.get_text() for text in ax.get_legend().get_texts()] == [
-        "threshold 0.5: 50.0 % above ε",
-        "calibrated: 0.0 % above ε",
+        "threshold 0.5: 50.0% above ε",
+        "calibrated: 0.0% above ε",
     ]
 
 
@@ -428,7 +428,7 @@ FIGURES = {
         ax, [0.1, 0.2], {f"ε = {e}": [0.5 - e, 0.4 - e] for e in (0.1, 0.2, 0.3)}
     ),
     "margin": lambda ax: plots.margin_plot(
-        ax, {"90 %": [0, 1, 2], "100 %": [1, 3, np.inf]}, {"90 %": 2.0, "100 %": np.inf}, 0.1
+        ax, {"90%": [0, 1, 2], "100%": [1, 3, np.inf]}, {"90%": 2.0, "100%": np.inf}, 0.1
     ),
     "ranks": lambda ax: plots.ranks(ax, np.arange(9) ** 1.5, 9, new=3.3),
 }

@@ -169,10 +169,10 @@ def test_weights_add_up_as_decimals():
 @pytest.mark.parametrize(
     ("control", "words"),
     [
-        ("joint", "lies outside the outer set, together, with a probability of at least 90 %"),
-        ("weighted", "lies outside the outer set, together, with a probability of at least 90 %"),
-        ("inner", "every voxel of the inner set is lesion with a probability of at least 90 %"),
-        ("outer", "no lesion voxel lies outside the outer set with a probability of at least 90 %"),
+        ("joint", "lies outside the outer set, together, with a probability of at least 90%"),
+        ("weighted", "lies outside the outer set, together, with a probability of at least 90%"),
+        ("inner", "every voxel of the inner set is lesion with a probability of at least 90%"),
+        ("outer", "no lesion voxel lies outside the outer set with a probability of at least 90%"),
     ],
 )
 def test_statement_speaks_of_the_side_that_is_controlled(control, words):

@@ -403,7 +403,7 @@ class SplitConformal:
             return f"So few cases support no more than the trivial answer: {trivial}."
         levels = [promise.alpha for promise in self._promises]
         ends = [coverage_law(n, alpha).interval(0.9) for alpha in levels]
-        parts = ", ".join(f"between {100 * low:.1f} % and {100 * high:.1f} %" for low, high in ends)
+        parts = ", ".join(f"between {100 * low:.1f}% and {100 * high:.1f}%" for low, high in ends)
         each = " (inner, outer)" if len(ends) > 1 else ""
         return (
             "That probability is over the draw of the calibration cases and the new case "
@@ -419,8 +419,8 @@ def check_empty_rule(rule: str) -> None:
 
 
 def percent(value: float) -> str:
-    """A share in percent as people write it, such as "10 %" or "2.5 %"."""
-    return f"{100 * value:.10g} %"
+    """A share in percent as people write it, such as "10%" or "2.5%"."""
+    return f"{100 * value:.10g}%"
 
 
 def _nonconformity(side: Side, case: Case) -> float:

@@ -587,7 +587,7 @@ def law_band(
         color=ACCENT,
         alpha=0.2,
         linewidth=0,
-        label=f"{100 * level:g} % band of the exact law",
+        label=f"{100 * level:g}% band of the exact law",
     )
     ax.plot(x, middle, color=ACCENT, linestyle="solid", label="mean of the exact law")
     if promised is not None:
@@ -721,7 +721,7 @@ def loss_histograms(
     >>> _, ax = plt.subplots(num=1, clear=True)
     >>> ax = loss_histograms(ax, [0.5, 0.7], [0.1, 0.3], 0.4)
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
-    ['threshold 0.5: 100.0 % above ε', 'calibrated: 0.0 % above ε']
+    ['threshold 0.5: 100.0% above ε', 'calibrated: 0.0% above ε']
     """
     ax = _axes(ax)
     looks: tuple[dict[str, Any], ...] = (
@@ -736,7 +736,7 @@ def loss_histograms(
             bins=20,
             range=(0, 1),
             weights=np.full(loss.size, 100 / loss.size),
-            label=f"{name}: {share:.1f} % above ε",
+            label=f"{name}: {share:.1f}% above ε",
             **look,
         )
     ax.set(xlabel=xlabel, ylabel="cases (%)", xlim=(0, 1))
@@ -827,10 +827,10 @@ def margin_plot(
     Examples
     --------
     >>> _, ax = plt.subplots(num=1, clear=True)
-    >>> ax = margin_plot(ax, {"90 %": [0, 1, 2], "100 %": [1, 3, np.inf]},
-    ...                  {"90 %": 2.0, "100 %": np.inf}, 0.1)
+    >>> ax = margin_plot(ax, {"90%": [0, 1, 2], "100%": [1, 3, np.inf]},
+    ...                  {"90%": 2.0, "100%": np.inf}, 0.1)
     >>> [text.get_text() for text in ax.get_legend().get_texts()]
-    ['90 %: 2 mm', '100 %: no finite margin']
+    ['90%: 2 mm', '100%: no finite margin']
     """
     ax = _axes(ax)
     curves = margins if isinstance(margins, Mapping) else {"": margins}
