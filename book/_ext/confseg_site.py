@@ -2,7 +2,8 @@
 
 - No page asks another host for anything: scripts and styles from elsewhere are left out.
 - Binder, Colab and repository buttons appear once `repository: url` is set in `_config.yml`.
-- Every id is there once: sphinx-proof gives all theorems and proofs of a page the same.
+- Every id is there once: sphinx-proof and sphinx-exercise give all theorems, proofs, exercises
+  and solutions of a page the same.
 - A chapter's number is the one in its file name: it stays when chapters before it are missing.
 """
 
@@ -15,6 +16,7 @@ from sphinx.config import Config
 from sphinx.environment import BuildEnvironment
 from sphinx_external_toc.collectors import TocTreeCollectorWithStyles
 
+SHARED_IDS = ["proof-content", "exercise-content", "solution-content"]
 CHAPTER = re.compile(r"book/ch(\d+)_")
 ELSEWHERE = re.compile(r"(https?:)?//")
 # Thebe fetches its code from another host; the state of live widgets only serves scripts that do.
@@ -38,10 +40,10 @@ def drop_thebe_settings(app: Sphinx, doctree: nodes.document, docname: str) -> N
 
 
 def tidy_proofs(app: Sphinx, doctree: nodes.document) -> None:
-    """Number the ids that all proofs of a page share, and set the word "Proof" apart."""
+    """Number the ids that the boxes of a page share, and set the word "Proof" apart."""
     for number, node in enumerate(doctree.findall(nodes.Element)):
-        if node["ids"] == ["proof-content"]:
-            node["ids"] = [f"proof-content-{number}"]
+        if len(node["ids"]) == 1 and node["ids"][0] in SHARED_IDS:
+            node["ids"] = [f"{node['ids'][0]}-{number}"]
         elif node["ids"] == ["proof"]:
             node["ids"] = [f"proof-{number}"]
             first = node[0][0]

@@ -77,7 +77,7 @@ aria-valuetext="$text" style="width:100%;min-height:2.25rem;margin:0;accent-colo
 
 
 class Explorer:
-    """A figure at every position of one or two sliders; :func:`confseg.explore` makes one.
+    """A figure at every position of one or two sliders; :func:`confseg.interact.explore` makes one.
 
     Attributes
     ----------
