@@ -32,7 +32,9 @@ def need_an_address(app: Sphinx, config: Config) -> None:
         options.pop("launch_buttons", None)
 
 
-def drop_thebe_settings(app: Sphinx, doctree: nodes.document, docname: str) -> None:
+def drop_thebe_settings(
+    app: Sphinx, doctree: nodes.document, docname: str
+) -> None:
     """Remove the settings that sphinx-thebe writes into each page."""
     for node in list(doctree.findall(nodes.raw)):
         if "thebe" in node.astext():
@@ -48,20 +50,30 @@ def tidy_proofs(app: Sphinx, doctree: nodes.document) -> None:
             node["ids"] = [f"proof-{number}"]
             first = node[0][0]
             rest = first.astext().removeprefix("Proof.")
-            node[0].replace(first, [nodes.emphasis("", "Proof."), nodes.Text(rest)])
+            node[0].replace(
+                first, [nodes.emphasis("", "Proof."), nodes.Text(rest)]
+            )
 
 
 def stay_on_this_host(
-    app: Sphinx, pagename: str, templatename: str, context: dict[str, Any], doctree: Any
+    app: Sphinx,
+    pagename: str,
+    templatename: str,
+    context: dict[str, Any],
+    doctree: Any,
 ) -> None:
     """Leave out scripts and style sheets that would be fetched from another host."""
 
     def wanted(asset: Any) -> bool:
-        text = " ".join([str(asset.filename), *map(str, asset.attributes.values())])
+        text = " ".join(
+            [str(asset.filename), *map(str, asset.attributes.values())]
+        )
         return not (ELSEWHERE.match(str(asset.filename)) or UNWANTED.search(text))
 
     for kind in ("script_files", "css_files"):
-        context[kind] = [asset for asset in context.get(kind, []) if wanted(asset)]
+        context[kind] = [
+            asset for asset in context.get(kind, []) if wanted(asset)
+        ]
 
 
 def number_chapters_by_file(env: BuildEnvironment) -> None:
@@ -72,7 +84,10 @@ def number_chapters_by_file(env: BuildEnvironment) -> None:
         chapter = int(match[1])
         for anchor, number in numbers.items():
             numbers[anchor] = (chapter, *number[1:]) if number else number
-        for node in [env.titles[docname], *env.tocs[docname].findall(nodes.reference)]:
+        for node in [
+            env.titles[docname],
+            *env.tocs[docname].findall(nodes.reference),
+        ]:
             if node.get("secnumber"):
                 node["secnumber"] = [chapter, *node["secnumber"][1:]]
 
@@ -81,7 +96,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Connect the functions above to the build."""
     assign = TocTreeCollectorWithStyles.assign_section_numbers
 
-    def assign_and_renumber(self: TocTreeCollectorWithStyles, env: BuildEnvironment) -> list[str]:
+    def assign_and_renumber(
+        self: TocTreeCollectorWithStyles, env: BuildEnvironment
+    ) -> list[str]:
         changed = assign(self, env)
         number_chapters_by_file(env)
         return changed

@@ -21,7 +21,11 @@ from nbval.plugin import get_sanitize_patterns
 SANITIZE = Path(__file__).parents[2] / "tests" / "nbval_sanitize.cfg"
 TIMEOUT = 300  # seconds per cell, as in _config.yml
 KEPT = ("text/", "application/papermill.record/text/")  # the second is glued text
-KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+KERNEL = {
+    "display_name": "Python 3 (ipykernel)",
+    "language": "python",
+    "name": "python3",
+}
 
 
 def sanitize(text: str) -> str:
@@ -35,7 +39,10 @@ def strip(notebook: NotebookNode) -> None:
     """Keep the text of the outputs and drop pictures, widgets, timings and versions, in place."""
     notebook.metadata.pop("widgets", None)
     notebook.metadata.kernelspec = KERNEL
-    notebook.metadata.language_info = {"name": "python", "pygments_lexer": "ipython3"}
+    notebook.metadata.language_info = {
+        "name": "python",
+        "pygments_lexer": "ipython3",
+    }
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         for output in cell.get("outputs", []):
@@ -50,7 +57,9 @@ def strip(notebook: NotebookNode) -> None:
                     if mime.startswith(KEPT)
                 }
                 # What belongs to a type that was dropped goes with it; glue needs the rest.
-                output.metadata = {k: v for k, v in output.metadata.items() if k == "scrapbook"}
+                output.metadata = {
+                    k: v for k, v in output.metadata.items() if k == "scrapbook"
+                }
 
 
 def run(path: Path) -> Path:
@@ -78,7 +87,11 @@ def run(path: Path) -> Path:
 
 def number(notebook: NotebookNode) -> None:
     """Number the code cells and their values: nbval passes over cells without a number."""
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
+    cells = [
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code" and cell.source.strip()
+    ]
     for count, cell in enumerate(cells, start=1):
         cell.execution_count = count
         for output in cell.outputs:
@@ -96,15 +109,22 @@ def faults(path: Path) -> list[str]:
         if cell.execution_count is None:
             found.append(f"{where}: was never run, so that nothing is compared")
         for output in cell.outputs:
-            dropped = [mime for mime in output.get("data", {}) if not mime.startswith(KEPT)]
+            dropped = [
+                mime
+                for mime in output.get("data", {})
+                if not mime.startswith(KEPT)
+            ]
             if dropped:
                 found.append(f"{where}: stores {', '.join(dropped)}")
             if "<matplotlib." in output.get("data", {}).get("text/plain", ""):
-                found.append(f"{where}: shows a Matplotlib object; end the cell with plt.show()")
+                found.append(
+                    f"{where}: shows a Matplotlib object; end the cell with plt.show()"
+                )
             if "data:image" in str(output):
                 found.append(f"{where}: stores an inline picture")
-            if output.output_type == "error" and "raises-exception" not in cell.metadata.get(
-                "tags", []
+            if (
+                output.output_type == "error"
+                and "raises-exception" not in cell.metadata.get("tags", [])
             ):
                 found.append(f"{where}: stores an error")
     return found
@@ -113,7 +133,9 @@ def faults(path: Path) -> list[str]:
 def main() -> int:
     """Run or check the notebooks named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="run nothing, report faults")
+    parser.add_argument(
+        "--check", action="store_true", help="run nothing, report faults"
+    )
     parser.add_argument("notebooks", nargs="+", type=Path)
     arguments = parser.parse_args()
     if arguments.check:
