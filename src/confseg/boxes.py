@@ -33,16 +33,17 @@ def bounding_box(mask: NDArray[np.bool_]) -> Box | None:
     >>> bounding_box(np.array([[0, 0, 0], [0, 1, 1]], dtype=bool))
     (slice(1, 2, None), slice(1, 3, None))
     """
-    box: list[slice] = []
-    for axis in range(mask.ndim):
-        # Narrow axis by axis: each projection looks only at what the earlier ones left.
+    sides: dict[int, slice] = {}
+    # Narrow axis by axis, each projection looking only at what the earlier ones left. The axis
+    # with the longest strides comes first, since that reads memory in order.
+    for axis in sorted(range(mask.ndim), key=lambda axis: -abs(mask.strides[axis])):
         others = tuple(other for other in range(mask.ndim) if other != axis)
         hits = np.flatnonzero(mask.any(axis=others))
         if hits.size == 0:
             return None
-        box.append(slice(int(hits[0]), int(hits[-1]) + 1))
-        mask = mask[(slice(None),) * axis + (box[-1],)]
-    return tuple(box)
+        sides[axis] = slice(int(hits[0]), int(hits[-1]) + 1)
+        mask = mask[(slice(None),) * axis + (sides[axis],)]
+    return tuple(sides[axis] for axis in range(mask.ndim))
 
 
 def union_box(a: Box | None, b: Box | None) -> Box | None:

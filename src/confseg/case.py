@@ -179,7 +179,7 @@ def as_spacing(spacing: Sequence[float] | None, ndim: int) -> Spacing | None:
 
 def check_values(score: NDArray, probability: bool = False) -> None:
     """Raise ValueError unless every value is finite, and in [0, 1] for probabilities."""
-    if score.dtype == np.bool_:
+    if score.dtype == np.bool_ or (probability and _between_0_and_1(score)):
         return
     low, high = extent(score)
     if not (math.isfinite(low) and math.isfinite(high)):
@@ -187,6 +187,16 @@ def check_values(score: NDArray, probability: bool = False) -> None:
         raise ValueError(f"the score must be finite, found {bad} NaN or infinite voxels")
     if probability and (low < 0 or high > 1):
         raise ValueError(f"probabilities must lie in [0, 1], found values from {low} to {high}")
+
+
+def _between_0_and_1(score: NDArray[np.floating]) -> bool:
+    """Whether the bits of every value say, in one pass, that it is a probability.
+
+    Read as unsigned integers, the floats from 0 to 1 are the smallest; larger and negative
+    numbers, -0 among them, and NaN come after.
+    """
+    bits = np.dtype(f"{score.dtype.byteorder}u{score.dtype.itemsize}")
+    return bool(score.view(bits).max() <= np.ones((), score.dtype).view(bits))
 
 
 def extent(values: NDArray) -> tuple[float, float]:

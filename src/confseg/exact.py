@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import lru_cache
 from typing import SupportsInt
 
 
+@lru_cache(typed=True)
 def exact(value: float | Fraction) -> Fraction:
     """The decimal that `value` prints as, as a fraction.
 
