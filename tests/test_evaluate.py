@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from strategies import cases
 
-from confseg import CLS, ConfidenceSets, phantoms
-from confseg.evaluate import StepCurve, repeated_splits
+from confseg import CLS, ConfidenceSets, compliance_law, phantoms
+from confseg.evaluate import StepCurve, law_test, repeated_splits
 
 scores_lists = st.lists(st.integers(-3, 3).map(float) | st.just(math.inf), min_size=4, max_size=12)
 shares = st.sampled_from([0.3, 0.5, 0.7])
@@ -128,6 +128,32 @@ def test_two_promises_have_two_quantiles_and_no_single_law():
 def test_unsound_requests_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         repeated_splits(*arguments)
+
+
+def test_law_test_accepts_the_law_and_sees_another():
+    """P-values under the law are uniform (Kolmogorov-Smirnov, level 1e-3); a rank off is seen."""
+    law, rng = compliance_law(19, 0.1, 10), np.random.default_rng(5)
+    values = [law_test(law.rvs(size=500, random_state=rng), law) for _ in range(300)]
+    assert stats.kstest(values, "uniform").pvalue > 1e-3
+    for rank in (17, 19):
+        other = stats.betabinom(10, rank, 20 - rank).rvs(size=2000, random_state=rng)
+        assert law_test(other, law) < 1e-6
+
+
+def test_law_test_is_the_chi_square_of_cells_that_expect_five():
+    """Counts 0 and 1 share a cell: 2 and 3 are expected of them."""
+    law = stats.rv_discrete(values=([0, 1, 2], [0.02, 0.03, 0.95]))()
+    counts = [0] * 1 + [1] * 8 + [2] * 91
+    expected = stats.chisquare([9, 91], [5, 95]).pvalue
+    assert law_test(counts, law) == pytest.approx(expected, rel=1e-12)
+
+
+def test_law_test_refuses_counts_that_cannot_be():
+    law = compliance_law(19, 0.1, 10)
+    with pytest.raises(ValueError, match="counts must lie between 0 and 10"):
+        law_test([3, 11], law)
+    with pytest.raises(ValueError, match="3 counts are too few to compare with the law"):
+        law_test([9, 9, 9], law)
 
 
 @given(cases(), st.lists(st.floats(-0.5, 1.5), min_size=1, max_size=5))

@@ -69,6 +69,15 @@ def test_compliance_at_the_tolerance_itself(tenths):
     assert metrics.compliance_rate([rate], tenths / 10 - 0.001) == 0.0
 
 
+@given(st.integers(1, 10**7), st.integers(1, 10**8 - 1), st.integers(-3, 3))
+def test_compliance_is_exact_for_large_lesions_and_eight_decimals(lesion, units, off):
+    """The rates closest to the tolerance, with up to ten million voxels and eight decimals."""
+    eps = Fraction(units, 10**8)
+    missed = min(max(math.floor(eps * lesion) + off, 0), lesion)
+    kept = Fraction(missed, lesion) <= eps
+    assert metrics.compliance_rate([missed / lesion], float(eps)) == kept
+
+
 def test_compliance_rate_is_a_share():
     assert metrics.compliance_rate([0.0, 0.5, 0.2, 1.0], eps=0.2) == 0.5
 

@@ -53,10 +53,10 @@ def compliance_rate(rates: ArrayLike, eps: float) -> float:
     Parameters
     ----------
     rates : array_like of float, shape (m,)
-        False negative rates, each the rounded quotient of two counts as `fnr` returns it; the
-        comparison with `eps` is then exact.
+        False negative rates, each the rounded quotient of two counts as `fnr` returns it.
     eps : float
-        Tolerated false negative rate.
+        Tolerated false negative rate. The comparison is exact for an `eps` of at most eight
+        decimals and lesions of fewer than ten million voxels.
 
     Returns
     -------
