@@ -14,6 +14,7 @@ from .critical import inner_cutoff, outer_cutoff
 from .exercises import check
 from .interact import explore
 from .margins import Margin
+from .planning import cases_needed
 from .quantile import compliance_law, conformal_quantile, coverage_law
 from .sets import ConfidenceSets, Sets
 from .tables import Table
@@ -27,6 +28,7 @@ __all__ = [
     "Sets",
     "Table",
     "__version__",
+    "cases_needed",
     "check",
     "compliance_law",
     "conformal_quantile",
