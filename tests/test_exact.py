@@ -41,6 +41,14 @@ def test_rank_is_the_ceiling_of_the_exact_product(n, alpha):
     assert rank - 1 < (1 - alpha) * (n + 1) <= rank
 
 
+@pytest.mark.parametrize("percent", range(1, 100))
+def test_every_percentage_is_exact_for_every_small_count(percent):
+    """In floating point 8 of the floors and 25 of the ceilings go wrong somewhere."""
+    for n in range(400):
+        assert tolerated(percent / 100, n) == percent * n // 100
+        assert conformal_rank(n, percent / 100) == -((percent - 100) * (n + 1) // 100)
+
+
 @given(decimals)
 def test_fewest_cases_is_where_the_rank_first_fits(alpha):
     needed = fewest_cases(float(alpha))
