@@ -157,6 +157,15 @@ def test_unsound_cases(arguments, message):
     assert str(error.value).startswith("case 'scan 7': ")
 
 
+@pytest.mark.parametrize("what", ["name", "patient", "group"])
+@pytest.mark.parametrize("value", [7, None, np.int64(7)])
+def test_names_that_are_no_strings(what, value):
+    with pytest.raises(
+        ValueError, match=re.escape(f"the {what} must be a string, found {value!r}")
+    ):
+        Case([0.1], [True], **{what: value})
+
+
 @pytest.mark.parametrize("metric", ["mm", "cross"])
 def test_some_cases_with_a_spacing_and_some_without(metric):
     bare = Case([[0.1, 0.8, 0.3]], TRUTH, name="bare")

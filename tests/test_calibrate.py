@@ -54,6 +54,21 @@ def test_several_processes_give_the_same_numbers_in_the_same_order():
     same(make().calibrate(iter(CASES), n_jobs=2), make().calibrate(CASES))
 
 
+def test_other_processes_leave_no_large_arrays_in_files(tmp_path):
+    """Joblib would otherwise keep every array of more than a megabyte until the end."""
+    most, truth = 0, np.arange(300_000) < 9
+
+    def stream():
+        nonlocal most
+        for k in range(12):
+            yield Case(np.full(300_000, k / 16), truth)
+            most = max(most, sum(p.stat().st_size for p in tmp_path.rglob("*") if p.is_file()))
+
+    with joblib.parallel_config(backend="loky", n_jobs=2, temp_folder=str(tmp_path)):
+        assert CLS(0.1, 0.1).calibrate(stream(), n_jobs=None).n_ == 12
+    assert most < 8 * truth.size
+
+
 def test_errors_of_other_processes_name_the_case():
     bad = Case(np.full((24, 24), np.nan), CASES[0].truth, (0.7, 2.5), name="bad")
     method = METHODS["CLS"]().calibrate(CASES)

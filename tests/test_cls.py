@@ -70,7 +70,7 @@ def test_t_hat_is_for_reading_only():
 
 
 @pytest.mark.parametrize("voxels", range(1, 31))
-@pytest.mark.parametrize("eps", [0.1, 0.3, 0.7, 0.29])
+@pytest.mark.parametrize("eps", [0.1, 0.3, 0.7, 0.29, 1 / 3])
 def test_compliance_is_decided_on_integers(voxels, eps):
     """Scores are ranks, so a case complies up to exactly the tolerated number of misses."""
     score, truth = np.arange(1, voxels + 1) / 64, np.ones(voxels, dtype=bool)

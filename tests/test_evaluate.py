@@ -50,6 +50,13 @@ def test_cases_without_a_patient_are_their_own():
     assert set(alone.n_calibration.tolist()) == {4}
 
 
+def test_patients_may_be_numbers_and_zero_is_one_of_them():
+    patients = [0, 0, 0, 1, 1, 1, 2, 3]
+    by_number = repeated_splits(np.arange(8.0), 0.5, patients, seed=3)
+    by_name = repeated_splits(np.arange(8.0), 0.5, [str(i) for i in patients], seed=3)
+    np.testing.assert_array_equal(by_number.calibration, by_name.calibration)
+
+
 def test_splits_are_repeatable_and_differ():
     scores = np.random.default_rng(0).random(40)
     one, same = (repeated_splits(scores, 0.1, seed=5) for _ in range(2))

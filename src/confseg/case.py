@@ -40,8 +40,9 @@ class Case:
     ------
     ValueError
         If the shapes differ, the truth is not binary, the score is neither float nor binary,
-        or the spacing has the wrong length or is not positive. Whether the score values are
-        finite is checked when the case is used, since it costs a pass over the image.
+        a name is no string, or the spacing has the wrong length or is not positive. Whether the
+        score values are finite is checked when the case is used, since it costs a pass over the
+        image.
 
     Examples
     --------
@@ -61,6 +62,9 @@ class Case:
         with naming(f"case {self.name!r}"):
             score, truth = as_score(self.score), as_mask(self.truth, "truth")
             spacing = as_spacing(self.spacing, score.ndim)
+            for what in ("name", "patient", "group"):
+                if not isinstance(value := getattr(self, what), str):
+                    raise ValueError(f"the {what} must be a string, found {value!r}")
             if score.shape != truth.shape:
                 raise ValueError(f"the score has shape {score.shape} but the truth {truth.shape}")
         # A frozen dataclass is filled through object.__setattr__.

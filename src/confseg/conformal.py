@@ -307,8 +307,9 @@ class SplitConformal:
         shown = tqdm(cases, total=total, desc="calibrating", unit="case", disable=not progress)
         if n_jobs == 1:
             return (self._case_numbers(i, case) for i, case in enumerate(shown, start=1))
-        # A generator is consumed as fast as the workers go, so memory stays flat.
-        pool = joblib.Parallel(n_jobs=n_jobs, return_as="generator")
+        # Cases are drawn as fast as the workers go, and memory stays flat: without batches, and
+        # without the files in which joblib would keep large arrays until the end.
+        pool = joblib.Parallel(n_jobs=n_jobs, return_as="generator", max_nbytes=None, batch_size=1)
         return pool(
             joblib.delayed(self._case_numbers)(i, case) for i, case in enumerate(shown, start=1)
         )

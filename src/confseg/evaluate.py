@@ -255,5 +255,5 @@ def _patient_numbers(patients: Sequence[str] | None, n: int) -> NDArray[np.int_]
         return np.arange(n)
     if len(patients) != n:
         raise ValueError(f"{len(patients)} patients named for {n} cases")
-    names = [name or f"\0unnamed {i}" for i, name in enumerate(patients)]
+    names = [f"\0unnamed {i}" if name == "" else name for i, name in enumerate(patients)]
     return np.unique(names, return_inverse=True)[1]
