@@ -1,18 +1,32 @@
-"""Take the README's picture from the built start page: where its slider begins.
+"""Draw the README's picture: phantoms with their inner and outer sets at alpha = 0.1.
 
-python book/_tools/picture.py    after `make book`
+python book/_tools/picture.py
 """
 
-import base64
-import re
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+import matplotlib.pyplot as plt
 
-page = (ROOT / "_build/html/book/index.html").read_text(encoding="utf-8")
-frame = re.search(
-    r'class="confseg-explore-frame" src="data:image/webp;base64,([^"]+)"', page
-)
-if frame is None:
-    raise SystemExit("the start page shows no slider: run `make book` first")
-(ROOT / "book/_static/nodule.webp").write_bytes(base64.b64decode(frame[1]))
+from confseg import ConfidenceSets, metrics, phantoms, plots
+
+plots.style()
+lesions = phantoms.Lesions(spacing=(0.8, 0.8))
+method = ConfidenceSets(alpha=0.1).calibrate(phantoms.cases(500, lesions, seed=1))
+
+fig, axes = plt.subplots(1, 3, figsize=(7.5, 3.3))
+for ax, case in zip(axes, phantoms.cases(3, lesions, seed=2), strict=True):
+    sets = method.predict(case.score)
+    kept = metrics.coverage(sets, case.truth).joint
+    ax.set_title(
+        "both promises kept" if kept else "a promise broken", fontsize=12
+    )
+    plots.show_slice(
+        ax,
+        case.score,
+        truth=case.truth,
+        inner=sets.inner,
+        outer=sets.outer,
+        spacing=case.spacing,
+    )
+plots.mask_legend(axes)
+fig.savefig(Path(__file__).parents[1] / "_static" / "sets.webp")
