@@ -7,6 +7,7 @@ import weakref
 import joblib
 import numpy as np
 import pytest
+from joblib.externals.loky import get_reusable_executor
 from test_fields import rank_filter
 
 from confseg import CLS, Case, ConfidenceSets, Margin, fields, phantoms
@@ -64,6 +65,7 @@ def test_other_processes_leave_no_large_arrays_in_files(tmp_path):
             yield Case(np.full(300_000, k / 16), truth)
             most = max(most, sum(p.stat().st_size for p in tmp_path.rglob("*") if p.is_file()))
 
+    get_reusable_executor().shutdown()  # processes that are at work keep their old folder
     with joblib.parallel_config(backend="loky", n_jobs=2, temp_folder=str(tmp_path)):
         assert CLS(0.1, 0.1).calibrate(stream(), n_jobs=None).n_ == 12
     assert most < 8 * truth.size
