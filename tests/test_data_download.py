@@ -16,9 +16,10 @@ import pytest
 from lidc_database import small_digest, write_database, write_wheel
 
 from confseg import datasets
+from confseg.storage import write_whole
 from data_download import fetch, lidc
 from data_download.__main__ import main
-from data_download.fetch import ATTEMPTS, DownloadError, run_pip, write_whole
+from data_download.fetch import ATTEMPTS, DownloadError, run_pip
 from data_download.registry import DATA_SETS
 
 ROOT = Path(__file__).parents[1]

@@ -6,7 +6,7 @@ from confseg.tables import Table
 
 
 def test_columns_are_aligned_and_no_line_ends_in_a_blank():
-    text = repr(Table(["name", "a", "bc"], [["x", "10", "1"], ["longer", "1", ""]]))
+    text = repr(Table(["name", "a", "bc"], [["x", 10, "1"], ["longer", 1, ""]]))
     assert text.splitlines() == ["name     a  bc", "x       10   1", "longer   1"]
 
 
@@ -19,5 +19,5 @@ def test_html_holds_every_text_escaped_with_a_header_per_column():
 
 
 def test_a_row_of_another_length_is_refused():
-    with pytest.raises(ValueError, match=r"expected 2 texts, found \['x'\]"):
+    with pytest.raises(ValueError, match=r"expected 2 entries, found \['x'\]"):
         Table(["a", "b"], [["x"]])

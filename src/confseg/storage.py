@@ -1,14 +1,15 @@
-"""Calibrated methods as JSON: written whole or not at all, and checked when read."""
+"""Calibrated methods as JSON, and files that are written whole or not at all."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-import uuid
+import secrets
+from collections.abc import Callable
 from dataclasses import fields as dataclass_fields
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -30,7 +31,7 @@ def write(method: SplitConformal, path: Path | None) -> str:
     data = _to_dict(method)
     text = json.dumps({**data, "sha256": _digest(data)}, indent=1, allow_nan=False)
     if path is not None:
-        _write_whole(FilePath(path), text)
+        write_whole(FilePath(path), lambda stream: stream.write(text.encode()))
     return text
 
 
@@ -124,15 +125,28 @@ def _digest(data: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _write_whole(path: FilePath, text: str) -> None:
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+def write_whole(path: FilePath, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file that is either there and whole, or not there at all.
+
+    It is written under a name nobody else uses, forced to the disk, and then renamed. Of two
+    processes that do so at once the last wins, and readers see one whole file or the other.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; its folder must exist.
+    write : callable
+        Called with an open binary file.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        with open(temporary, "x", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+        with unfinished.open("xb") as stream:
+            write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 # JSON knows no infinity.
