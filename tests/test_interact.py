@@ -27,6 +27,9 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 @pytest.fixture(autouse=True)
 def no_display():
     with mpl.rc_context():
+        # Docstring examples run in the same process and leave figures and a style behind.
+        plt.close("all")
+        mpl.rcdefaults()
         plt.switch_backend("agg")
         yield
         assert plt.get_fignums() == []

@@ -897,7 +897,7 @@ def ranks(
     --------
     >>> _, ax = plt.subplots(num=1, clear=True)
     >>> ax = ranks(ax, [0.3, 0.1, 0.7], 2)
-    >>> ax.get_title()
+    >>> ax.get_title(loc="left")
     '2 of 4 gaps lie below the value of rank 2'
     """
     ax = _axes(ax)
@@ -929,7 +929,7 @@ def ranks(
     if new is not None:
         ax.plot(new, 0.43, linestyle="none", marker="D", color=INNER, markersize=10)
         label(ax, new, 0.15, "new case", INNER, offset=(0, 0), ha="center")
-    ax.set_title(f"{rank} of {n + 1} gaps lie below the value of rank {rank}")
+    ax.set_title(f"{rank} of {n + 1} gaps lie below the value of rank {rank}", loc="left")
     ax.set(xlabel=xlabel, ylim=(0, 1), xlim=(bounds[0], bounds[-1]), yticks=[])
     ax.spines["left"].set_visible(False)
     return ax
