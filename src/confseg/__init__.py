@@ -16,6 +16,7 @@ from .interact import explore
 from .margins import Margin
 from .planning import cases_needed
 from .quantile import compliance_law, conformal_quantile, coverage_law
+from .quizzes import Quiz
 from .sets import ConfidenceSets, Sets
 from .tables import Table
 
@@ -25,6 +26,7 @@ __all__ = [
     "ConfidenceSets",
     "Margin",
     "NotCalibratedError",
+    "Quiz",
     "Sets",
     "Table",
     "__version__",
