@@ -9,10 +9,10 @@ conformal quantile of the worst of its sides; the quantile, turned back, is the 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar, get_args
 
 import joblib
 import numpy as np
@@ -27,6 +27,7 @@ from .fields import Field, field_on
 from .quantile import conformal_quantile, coverage_law
 
 Empty = Literal["exclude", "zero", "refuse"]
+T = TypeVar("T")
 
 
 class NotCalibratedError(ValueError, AttributeError):
@@ -107,6 +108,23 @@ class CaseNumbers(NamedTuple):
     scores: dict[str, float]
 
 
+class Row(Protocol):
+    """What is kept of a case: besides its numbers, its name and whether it has no lesion."""
+
+    @property
+    def name(self) -> str:
+        """Name of the case."""
+        raise NotImplementedError
+
+    @property
+    def empty(self) -> bool:
+        """Whether the case has no lesion where one is needed."""
+        raise NotImplementedError
+
+
+R = TypeVar("R", bound=Row)
+
+
 @dataclass(frozen=True)
 class Calibration:
     """The outcome of calibration, everything that prediction and JSON need."""
@@ -179,10 +197,8 @@ class SplitConformal:
             If cases without lesion were left out, or if there are too few cases.
         """
         self._calibration = None
-        rows = list(self._numbers(cases, n_jobs, progress))
-        if not rows:
-            raise ValueError("expected at least one calibration case, found none")
-        kept, excluded = self._without_empty(rows)
+        rows = list(per_case(self._case_numbers, cases, n_jobs, progress))
+        kept, excluded = without_empty(rows, getattr(self, "empty", "zero"))
         self._check_one_spacing_rule(kept)
         scores = {
             side: np.array([row.scores[side] for row in kept], dtype=np.float64)
@@ -300,51 +316,15 @@ class SplitConformal:
         """Patient of each calibration case, in the order of the scores."""
         return self._calibrated().patients
 
-    def _numbers(
-        self, cases: Iterable[Case], n_jobs: int | None, progress: bool
-    ) -> Iterator[CaseNumbers]:
-        total = len(cases) if isinstance(cases, Sequence) else None
-        shown = tqdm(cases, total=total, desc="calibrating", unit="case", disable=not progress)
-        if n_jobs == 1:
-            return (self._case_numbers(i, case) for i, case in enumerate(shown, start=1))
-        # Cases are drawn as fast as the workers go, and memory stays flat: without batches, and
-        # without the files in which joblib would keep large arrays until the end.
-        pool = joblib.Parallel(n_jobs=n_jobs, return_as="generator", max_nbytes=None, batch_size=1)
-        return pool(
-            joblib.delayed(self._case_numbers)(i, case) for i, case in enumerate(shown, start=1)
-        )
-
-    def _case_numbers(self, position: int, case: Case) -> CaseNumbers:
-        if not isinstance(case, Case):
-            raise TypeError(f"case {position}: expected a Case, found a {type(case).__name__}")
-        with naming(f"case {position} ({case.name!r})"):
-            check_values(case.score, self._probability)
-            scores = {name: _nonconformity(side, case) for name, side in self._sides.items()}
+    def _case_numbers(self, case: Case) -> CaseNumbers:
+        check_values(case.score, self._probability)
         return CaseNumbers(
             name=case.name,
             patient=case.patient,
             empty=self._needs_lesion and not case.truth.any(),
             spaced=case.spacing is not None,
-            scores=scores,
+            scores={name: _nonconformity(side, case) for name, side in self._sides.items()},
         )
-
-    def _without_empty(self, rows: list[CaseNumbers]) -> tuple[list[CaseNumbers], int]:
-        """The cases that count, and how many were left out for want of a lesion."""
-        empty = sum(row.empty for row in rows)
-        rule = getattr(self, "empty", "zero")
-        if not empty or rule == "zero":
-            return rows, 0
-        if rule == "refuse":
-            names = [row.name for row in rows if row.empty]
-            raise ValueError(f"{empty} cases have an empty truth, first {names[0]!r}")
-        if empty == len(rows):
-            raise ValueError(f"expected cases with a lesion, found {empty} with an empty truth")
-        warnings.warn(
-            f"{empty} of {len(rows)} cases have an empty truth and were left out: the guarantee "
-            "is for cases that bear a lesion",
-            stacklevel=3,
-        )
-        return [row for row in rows if not row.empty], empty
 
     def _check_one_spacing_rule(self, rows: list[CaseNumbers]) -> None:
         if self._in_mm and len({row.spaced for row in rows}) > 1:
@@ -413,6 +393,48 @@ class SplitConformal:
         )
 
 
+def per_case(
+    function: Callable[[Case], T],
+    cases: Iterable[Case],
+    n_jobs: int | None = 1,
+    progress: bool = False,
+) -> Iterator[T]:
+    """`function` of one case after the other, on several processes if asked; errors name the case.
+
+    Cases are drawn as they are needed, so that memory stays flat.
+    """
+    total = len(cases) if isinstance(cases, Sequence) else None
+    shown = tqdm(cases, total=total, desc="calibrating", unit="case", disable=not progress)
+    if n_jobs == 1:
+        return (_on_case(function, i, case) for i, case in enumerate(shown, start=1))
+    # Cases are drawn as fast as the workers go, and memory stays flat: without batches, and
+    # without the files in which joblib would keep large arrays until the end.
+    pool = joblib.Parallel(n_jobs=n_jobs, return_as="generator", max_nbytes=None, batch_size=1)
+    return pool(
+        joblib.delayed(_on_case)(function, i, case) for i, case in enumerate(shown, start=1)
+    )
+
+
+def without_empty(rows: list[R], rule: Empty) -> tuple[list[R], int]:
+    """The rows of cases that count, and how many were left out for want of a lesion."""
+    if not rows:
+        raise ValueError("expected at least one calibration case, found none")
+    empty = sum(row.empty for row in rows)
+    if not empty or rule == "zero":
+        return rows, 0
+    if rule == "refuse":
+        names = [row.name for row in rows if row.empty]
+        raise ValueError(f"{empty} cases have an empty truth, first {names[0]!r}")
+    if empty == len(rows):
+        raise ValueError(f"expected cases with a lesion, found {empty} with an empty truth")
+    warnings.warn(
+        f"{empty} of {len(rows)} cases have an empty truth and were left out: the guarantee "
+        "is for cases that bear a lesion",
+        stacklevel=3,
+    )
+    return [row for row in rows if not row.empty], empty
+
+
 def check_empty_rule(rule: str) -> None:
     """Raise ValueError unless `rule` says what to do with cases without lesion."""
     if rule not in get_args(Empty):
@@ -422,6 +444,13 @@ def check_empty_rule(rule: str) -> None:
 def percent(value: float) -> str:
     """A share in percent as people write it, such as "10%" or "2.5%"."""
     return f"{100 * value:.10g}%"
+
+
+def _on_case(function: Callable[[Case], T], position: int, case: Case) -> T:
+    if not isinstance(case, Case):
+        raise TypeError(f"case {position}: expected a Case, found a {type(case).__name__}")
+    with naming(f"case {position} ({case.name!r})"):
+        return function(case)
 
 
 def _nonconformity(side: Side, case: Case) -> float:
