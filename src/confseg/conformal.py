@@ -27,6 +27,7 @@ from .fields import Field, field_on
 from .quantile import conformal_quantile, coverage_law
 
 Empty = Literal["exclude", "zero", "refuse"]
+Per = Literal["case", "worst", "draw"]
 T = TypeVar("T")
 
 
@@ -91,6 +92,41 @@ Side = Outer | Inner
 _TRIVIAL = {"inner": "the inner region is empty", "outer": "the outer region is the whole image"}
 
 
+class Unit(NamedTuple):
+    """What the promise counts, as the parts of sentences that say so."""
+
+    name: str
+    counted: str
+    new: str
+    scope: str
+    limit: str
+
+
+_UNITS: dict[Per, Unit] = {
+    "case": Unit(
+        "case",
+        counted="",
+        new="a new case",
+        scope="",
+        limit=", or if cases of one patient are counted as independent",
+    ),
+    "worst": Unit(
+        "patient",
+        counted=", each by the worst of its cases",
+        new="a new patient",
+        scope="in all cases of the patient at once, ",
+        limit="",
+    ),
+    "draw": Unit(
+        "patient",
+        counted=", each by one case drawn at random",
+        new="a new patient",
+        scope="in one case drawn at random from the patient's, ",
+        limit=", or for all cases of a patient at once",
+    ),
+}
+
+
 class Promise(NamedTuple):
     """A risk level and the names of the sides that it covers together."""
 
@@ -135,6 +171,7 @@ class Calibration:
     excluded: int
     spaced: bool
     cutoffs: dict[str, float]
+    per: Per = "case"
 
 
 @dataclass(kw_only=True, eq=False)
@@ -165,7 +202,13 @@ class SplitConformal:
         raise NotImplementedError
 
     def calibrate(
-        self, cases: Iterable[Case], n_jobs: int | None = 1, progress: bool = False
+        self,
+        cases: Iterable[Case],
+        n_jobs: int | None = 1,
+        progress: bool = False,
+        *,
+        per: Per = "case",
+        seed: int = 0,
     ) -> Self:
         """Choose the cut-offs from calibration cases.
 
@@ -180,6 +223,13 @@ class SplitConformal:
             with it the backend.
         progress : bool, default False
             Whether to show a progress bar.
+        per : {"case", "worst", "draw"}, default "case"
+            What is drawn independently. "case": every case, such as one scan of each patient.
+            Otherwise the patients are, and each gives one number. "worst": that of its worst
+            case, so that the promise is for all cases of a new patient at once. "draw": that of
+            one case drawn at random, so that it is for one case drawn from a new patient.
+        seed : int, default 0
+            Seed of the draw, which depends on the order of the cases besides.
 
         Returns
         -------
@@ -188,8 +238,8 @@ class SplitConformal:
         Raises
         ------
         ValueError
-            If there is no usable case or one is unsound; the message names the case. The method
-            is then left uncalibrated.
+            If there is no usable case or one is unsound, or names no patient where patients
+            count; the message names the case. The method is then left uncalibrated.
 
         Warns
         -----
@@ -197,9 +247,15 @@ class SplitConformal:
             If cases without lesion were left out, or if there are too few cases.
         """
         self._calibration = None
+        if per not in get_args(Per):
+            raise ValueError(f"per must be one of {get_args(Per)}, found {per!r}")
         rows = list(per_case(self._case_numbers, cases, n_jobs, progress))
         kept, excluded = without_empty(rows, getattr(self, "empty", "zero"))
         self._check_one_spacing_rule(kept)
+        if per != "case":
+            everyone = _by_patient(rows)
+            kept = _one_per_patient(_by_patient(kept), per, seed)
+            excluded = len(everyone) - len(kept)
         scores = {
             side: np.array([row.scores[side] for row in kept], dtype=np.float64)
             for side in self._sides
@@ -211,6 +267,7 @@ class SplitConformal:
             excluded=excluded,
             spaced=kept[0].spaced,
             cutoffs=self._cutoffs(scores),
+            per=per,
         )
         self._warn_if_trivial()
         return self
@@ -243,19 +300,21 @@ class SplitConformal:
             One paragraph.
         """
         calibration = self._calibrated()
-        n = len(calibration.names)
+        unit = _UNITS[calibration.per]
+        bearer = "scans" if calibration.per == "case" else "patients"
         left_out = (
             f" ({calibration.excluded} without lesion were left out, so that the promise is "
-            "for scans with a lesion)"
+            f"for {bearer} with a lesion)"
             if calibration.excluded
             else ""
         )
         return (
-            f"Calibrated on {n} cases{left_out}. For a new case drawn from the same population "
-            f"as these, handled by the same segmenter, {self._guarantee()} {self._spread(n)} "
-            "The promise is an average over cases; it does not say which cases fail, and it does "
-            "not hold for patients, scanners or segmenters that differ from those it was "
-            "calibrated on, or if cases of one patient are counted as independent."
+            f"Calibrated on {self.n_} {unit.name}s{unit.counted}{left_out}. For {unit.new} "
+            f"drawn from the same population as these, handled by the same segmenter, "
+            f"{unit.scope}{self._guarantee()} {self._spread(unit.name)} "
+            f"The promise is an average over {unit.name}s; it does not say which {unit.name}s "
+            "fail, and it does not hold for patients, scanners or segmenters that differ from "
+            f"those it was calibrated on{unit.limit}."
         )
 
     def to_json(self, path: storage.Path | None = None) -> str:
@@ -298,12 +357,12 @@ class SplitConformal:
 
     @property
     def n_(self) -> int:
-        """Number of cases that the calibration used."""
+        """Number of scores that the calibration used: of cases, or of patients."""
         return len(self._calibrated().names)
 
     @property
     def nonconformity_(self) -> NDArray[np.float64]:
-        """Nonconformity score per calibration case; larger means worse.
+        """Nonconformity score per calibration case or patient; larger means worse.
 
         Shape ``(n_,)``, or ``(n_, 2)`` for weighted confidence sets, which make two promises.
         """
@@ -313,7 +372,7 @@ class SplitConformal:
 
     @property
     def patients_(self) -> tuple[str, ...]:
-        """Patient of each calibration case, in the order of the scores."""
+        """Patient of each score, in the order of the scores."""
         return self._calibrated().patients
 
     def _case_numbers(self, case: Case) -> CaseNumbers:
@@ -355,7 +414,8 @@ class SplitConformal:
         if trivial := self._trivial():
             needed = max(fewest_cases(promise.alpha) for promise in self._promises)
             warnings.warn(
-                f"{self.n_} calibration cases are too few: {trivial}; at least {needed} are needed",
+                f"{self.n_} calibration {_UNITS[self._calibrated().per].name}s are too few: "
+                f"{trivial}; at least {needed} are needed",
                 stacklevel=3,
             )
 
@@ -379,17 +439,18 @@ class SplitConformal:
             raise NotCalibratedError(f"{self!r} has not been calibrated: call calibrate first")
         return self._calibration
 
-    def _spread(self, n: int) -> str:
+    def _spread(self, unit: str) -> str:
+        n = self.n_
         if trivial := self._trivial():
-            return f"So few cases support no more than the trivial answer: {trivial}."
+            return f"So few {unit}s support no more than the trivial answer: {trivial}."
         levels = [promise.alpha for promise in self._promises]
         ends = [coverage_law(n, alpha).interval(0.9) for alpha in levels]
         parts = ", ".join(f"between {100 * low:.1f}% and {100 * high:.1f}%" for low, high in ends)
         each = " (inner, outer)" if len(ends) > 1 else ""
         return (
-            "That probability is over the draw of the calibration cases and the new case "
-            f"together; after {n} calibration cases the long-run share of new cases that keep it "
-            f"lies, in nine calibrations out of ten, {parts}{each}, or higher where scores tie."
+            f"That probability is over the draw of the calibration {unit}s and the new {unit} "
+            f"together; after {n} calibration {unit}s the long-run share of new {unit}s that keep "
+            f"it lies, in nine calibrations out of ten, {parts}{each}, or higher where scores tie."
         )
 
 
@@ -444,6 +505,36 @@ def check_empty_rule(rule: str) -> None:
 def percent(value: float) -> str:
     """A share in percent as people write it, such as "10%" or "2.5%"."""
     return f"{100 * value:.10g}%"
+
+
+def _by_patient(rows: list[CaseNumbers]) -> dict[str, list[CaseNumbers]]:
+    """The rows of each patient, in the order in which the patients appear."""
+    patients: dict[str, list[CaseNumbers]] = {}
+    for position, row in enumerate(rows, start=1):
+        if not row.patient:
+            raise ValueError(
+                f"case {position} ({row.name!r}): names no patient, so there are no patients "
+                "to count"
+            )
+        patients.setdefault(row.patient, []).append(row)
+    return patients
+
+
+def _one_per_patient(
+    patients: dict[str, list[CaseNumbers]], per: Per, seed: int
+) -> list[CaseNumbers]:
+    """One row for each patient: one drawn, or the worst score on each side."""
+    if per == "draw":
+        rng = np.random.default_rng(seed)
+        return [rows[rng.integers(len(rows))] for rows in patients.values()]
+    return [
+        # The worst case may be another one on each side, so the row bears the patient's name.
+        rows[0]._replace(
+            name=patient,
+            scores={side: max(row.scores[side] for row in rows) for side in rows[0].scores},
+        )
+        for patient, rows in patients.items()
+    ]
 
 
 def _on_case(function: Callable[[Case], T], position: int, case: Case) -> T:

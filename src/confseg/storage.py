@@ -65,6 +65,7 @@ def _to_dict(method: SplitConformal) -> dict[str, Any]:
             name: value.to_dict() if isinstance(value, Field) else value
             for name, value in parameters.items()
         },
+        "per": calibration.per,
         "n": len(calibration.names),
         "excluded_without_lesion": calibration.excluded,
         "spacing_given": calibration.spaced,
@@ -91,6 +92,7 @@ def _calibration(data: dict[str, Any]) -> Calibration:
         excluded=data["excluded_without_lesion"],
         spaced=data["spacing_given"],
         cutoffs={side: float(value) for side, value in cutoffs.items()},
+        per=data.get("per", "case"),  # a file that names no unit counts cases
     )
 
 
