@@ -25,6 +25,7 @@ from .critical import inner_cutoff_unchecked, outer_cutoff_unchecked
 from .exact import fewest_cases, tolerated
 from .fields import Field, field_on
 from .quantile import conformal_quantile, coverage_law
+from .weighted import effective_cases
 
 Empty = Literal["exclude", "zero", "refuse"]
 Per = Literal["case", "worst", "draw"]
@@ -172,6 +173,8 @@ class Calibration:
     spaced: bool
     cutoffs: dict[str, float]
     per: Per = "case"
+    weights: NDArray[np.float64] | None = None
+    test_weight: float = 1.0
 
 
 @dataclass(kw_only=True, eq=False)
@@ -251,11 +254,17 @@ class SplitConformal:
             raise ValueError(f"per must be one of {get_args(Per)}, found {per!r}")
         rows = list(per_case(self._case_numbers, cases, n_jobs, progress))
         kept, excluded = without_empty(rows, getattr(self, "empty", "zero"))
-        self._check_one_spacing_rule(kept)
         if per != "case":
             everyone = _by_patient(rows)
             kept = _one_per_patient(_by_patient(kept), per, seed)
             excluded = len(everyone) - len(kept)
+        self._calibrate_on(kept, excluded, per)
+        self._warn_if_trivial()
+        return self
+
+    def _calibrate_on(self, kept: list[CaseNumbers], excluded: int, per: Per = "case") -> None:
+        """Choose the cut-offs from the numbers of the cases or patients that count."""
+        self._check_one_spacing_rule(kept)
         scores = {
             side: np.array([row.scores[side] for row in kept], dtype=np.float64)
             for side in self._sides
@@ -269,8 +278,6 @@ class SplitConformal:
             cutoffs=self._cutoffs(scores),
             per=per,
         )
-        self._warn_if_trivial()
-        return self
 
     def complies(self, case: Case) -> bool:
         """Whether the prediction for `case` keeps every promise; counted in voxels.
@@ -308,6 +315,12 @@ class SplitConformal:
             if calibration.excluded
             else ""
         )
+        if calibration.weights is not None:
+            return (
+                f"Calibrated on {self.n_} {unit.name}s{unit.counted}{left_out}, weighted for "
+                f"{unit.new} of weight {calibration.test_weight:.4g}. "
+                f"{self._weighted_guarantee(unit, calibration.weights)}"
+            )
         return (
             f"Calibrated on {self.n_} {unit.name}s{unit.counted}{left_out}. For {unit.new} "
             f"drawn from the same population as these, handled by the same segmenter, "
@@ -403,11 +416,15 @@ class SplitConformal:
     def _in_mm(self) -> bool:
         return any(side.field.in_mm for side in self._sides.values())
 
-    def _cutoffs(self, scores: dict[str, NDArray[np.float64]]) -> dict[str, float]:
+    def _cutoffs(
+        self,
+        scores: dict[str, NDArray[np.float64]],
+        quantile: Callable[[NDArray, float], float] = conformal_quantile,
+    ) -> dict[str, float]:
         cutoffs: dict[str, float] = {}
         for promise in self._promises:
-            quantile = conformal_quantile(_worst(scores, promise), promise.alpha)
-            cutoffs |= {name: self._sides[name].cutoff(quantile) for name in promise.sides}
+            limit = quantile(_worst(scores, promise), promise.alpha)
+            cutoffs |= {name: self._sides[name].cutoff(limit) for name in promise.sides}
         return cutoffs
 
     def _warn_if_trivial(self) -> None:
@@ -438,6 +455,23 @@ class SplitConformal:
         if self._calibration is None:
             raise NotCalibratedError(f"{self!r} has not been calibrated: call calibrate first")
         return self._calibration
+
+    def _weighted_guarantee(self, unit: Unit, weights: NDArray[np.float64]) -> str:
+        useless = {"inner": np.inf, "outer": -np.inf}
+        cutoffs = self._calibrated().cutoffs
+        empty = [_TRIVIAL[side] for side, cutoff in cutoffs.items() if cutoff == useless[side]]
+        trivial = f" Here that says nothing: {' and '.join(empty)}." if empty else ""
+        worth = effective_cases(weights) if weights.any() else 0
+        return (
+            f"For {unit.new} from the population that the weights lead to, handled by the same "
+            f"segmenter, {unit.scope}{self._guarantee()}{trivial} That probability is over the "
+            f"draw of the calibration {unit.name}s and the new {unit.name} together, each new "
+            f"{unit.name} with the cut-off of its own weight. The weights leave as much as "
+            f"{worth:.3g} {unit.name}s. The promise assumes that they are right, the ratio of the "
+            f"new population to the one calibrated on, not learned from these {unit.name}s, and "
+            f"that {unit.name}s with the same covariates are alike in both: it does not hold if "
+            f"segmenter, scanner or readers changed what is found there{unit.limit}."
+        )
 
     def _spread(self, unit: str) -> str:
         n = self.n_

@@ -70,6 +70,7 @@ def _to_dict(method: SplitConformal) -> dict[str, Any]:
         "excluded_without_lesion": calibration.excluded,
         "spacing_given": calibration.spaced,
         "cutoffs": {side: _number_to_json(value) for side, value in calibration.cutoffs.items()},
+        **_weights_to_json(calibration),
         "nonconformity_scores": [
             {
                 "case": name,
@@ -84,7 +85,7 @@ def _to_dict(method: SplitConformal) -> dict[str, Any]:
 def _calibration(data: dict[str, Any]) -> Calibration:
     from .conformal import Calibration
 
-    rows, cutoffs = data["nonconformity_scores"], data["cutoffs"]
+    rows, cutoffs, weights = data["nonconformity_scores"], data["cutoffs"], data.get("weights")
     return Calibration(
         names=tuple(row["case"] for row in rows),
         patients=tuple(row["patient"] for row in rows),
@@ -93,7 +94,18 @@ def _calibration(data: dict[str, Any]) -> Calibration:
         spaced=data["spacing_given"],
         cutoffs={side: float(value) for side, value in cutoffs.items()},
         per=data.get("per", "case"),  # a file that names no unit counts cases
+        weights=None if weights is None else np.array(weights),
+        test_weight=float(data.get("test_weight", 1)),
     )
+
+
+def _weights_to_json(calibration: Calibration) -> dict[str, Any]:
+    if calibration.weights is None:
+        return {}
+    return {
+        "test_weight": _number_to_json(calibration.test_weight),
+        "weights": calibration.weights.tolist(),
+    }
 
 
 def _parameters(stored: dict[str, Any], functions: dict[str, Any]) -> dict[str, Any]:
