@@ -11,7 +11,9 @@ from .case import Case
 from .cls import CLS
 from .conformal import NotCalibratedError
 from .critical import inner_cutoff, outer_cutoff
+from .cross import CrossConformal
 from .exercises import check
+from .full import FullSets, full_conformal
 from .interact import explore
 from .margins import Margin
 from .planning import cases_needed
@@ -24,6 +26,8 @@ __all__ = [
     "CLS",
     "Case",
     "ConfidenceSets",
+    "CrossConformal",
+    "FullSets",
     "Margin",
     "NotCalibratedError",
     "Quiz",
@@ -39,6 +43,7 @@ __all__ = [
     "evaluate",
     "explore",
     "fields",
+    "full_conformal",
     "inner_cutoff",
     "metrics",
     "outer_cutoff",
