@@ -8,6 +8,7 @@ case into one number (`confseg.critical`) and take one conformal quantile (`conf
 from . import datasets, evaluate, fields, metrics, phantoms, plots
 from ._version import __version__
 from .case import Case
+from .choosing import choose_field, common_scale
 from .cls import CLS
 from .conformal import NotCalibratedError
 from .critical import inner_cutoff, outer_cutoff
@@ -36,6 +37,8 @@ __all__ = [
     "__version__",
     "cases_needed",
     "check",
+    "choose_field",
+    "common_scale",
     "compliance_law",
     "conformal_quantile",
     "coverage_law",
