@@ -29,7 +29,7 @@ FORMAT_VERSION = 1
 def write(method: SplitConformal, path: Path | None) -> str:
     """The JSON text of a calibrated method, also written to `path` if one is given."""
     data = _to_dict(method)
-    text = json.dumps({**data, "sha256": _digest(data)}, indent=1, allow_nan=False)
+    text = json.dumps({**data, "sha256": digest(data)}, indent=1, allow_nan=False)
     if path is not None:
         write_whole(FilePath(path), lambda stream: stream.write(text.encode()))
     return text
@@ -37,17 +37,22 @@ def write(method: SplitConformal, path: Path | None) -> str:
 
 def read(kind: type, source: Path, functions: dict[str, Any]) -> Any:
     """The calibrated method of class `kind` from a file or a JSON text."""
-    is_text = isinstance(source, str) and source.lstrip().startswith("{")
-    label = "the JSON text" if is_text else str(source)
-    try:
-        data = json.loads(str(source) if is_text else FilePath(source).read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{label} is damaged: {error}") from error
+    label, data = load(source)
     with naming(label):
         _check_header(data, kind.__name__)
         method = kind(**_parameters(data["parameters"], functions))
     method._calibration = _calibration(data)
     return method
+
+
+def load(source: Path) -> tuple[str, Any]:
+    """What a message calls the source, and what JSON it holds."""
+    is_text = isinstance(source, str) and source.lstrip().startswith("{")
+    label = "the JSON text" if is_text else str(source)
+    try:
+        return label, json.loads(str(source) if is_text else FilePath(source).read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{label} is damaged: {error}") from error
 
 
 def _to_dict(method: SplitConformal) -> dict[str, Any]:
@@ -127,13 +132,13 @@ def _check_header(data: Any, method: str) -> None:
         raise ValueError(
             f"format version {data.get('format_version')!r}, expected {FORMAT_VERSION}"
         )
-    if data.get("sha256") != _digest(data):
+    if data.get("sha256") != digest(data):
         raise ValueError("damaged: the contents do not match their checksum")
     if data["method"] != method:
         raise ValueError(f"calibration of a {data['method']}, expected a {method}")
 
 
-def _digest(data: dict[str, Any]) -> str:
+def digest(data: dict[str, Any]) -> str:
     """SHA-256 of everything but the checksum itself, whatever the layout of the text."""
     content = {key: value for key, value in data.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
