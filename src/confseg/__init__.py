@@ -18,7 +18,7 @@ from .full import FullSets, full_conformal
 from .groups import Mondrian, predicted_volume
 from .interact import explore
 from .learn_then_test import LearnThenTest
-from .margins import Margin
+from .margins import Margin, Margins
 from .martingale import DriftReport, drift
 from .planning import cases_needed
 from .quantile import compliance_law, conformal_quantile, coverage_law
@@ -41,6 +41,7 @@ __all__ = [
     "FullSets",
     "LearnThenTest",
     "Margin",
+    "Margins",
     "Mondrian",
     "NotCalibratedError",
     "Quiz",

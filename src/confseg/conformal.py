@@ -20,9 +20,10 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
 from . import storage
+from .boxes import Box, whole_box
 from .case import Case, Spacing, as_score, as_spacing, check_values, naming
-from .critical import inner_cutoff_unchecked, outer_cutoff_unchecked
-from .exact import fewest_cases, tolerated
+from .critical import Rate, inner_cutoff_unchecked, outer_cutoff_unchecked
+from .exact import check_level, exact, fewest_cases, tolerated
 from .fields import Field, field_on
 from .quantile import conformal_quantile, coverage_law
 from .weighted import effective_cases
@@ -59,6 +60,10 @@ class Outer:
         """The set at a cut-off; `score` and the set have one shape."""
         return self.field.level_set(score, spacing, cutoff, strict=False)
 
+    def support(self, score: NDArray, truth: NDArray[np.bool_]) -> Box:
+        """The part of the image that decides nonconformity and compliance."""
+        return self.field.support(score, truth)
+
     def complies(self, region: NDArray[np.bool_], truth: NDArray[np.bool_]) -> bool:
         """Whether the region keeps the promise, on integer counts."""
         lesion, missed = int(np.count_nonzero(truth)), int(np.count_nonzero(truth & ~region))
@@ -67,13 +72,20 @@ class Outer:
 
 @dataclass(frozen=True)
 class Inner:
-    """The region ``{field > cutoff}`` lies inside the lesion."""
+    """The region ``{field > cutoff}`` lies inside the lesion, but for a share `false`.
+
+    The share is one of the background (`rate` "fpr") or of the region itself ("fdp").
+    """
 
     field: Field
+    false: float | Fraction = 0.0
+    rate: Rate = "fpr"
 
     def nonconformity(self, field: NDArray, truth: NDArray[np.bool_]) -> float:
         """The smallest cut-off that keeps the promise: larger means worse."""
-        return inner_cutoff_unchecked(field, truth)
+        # A case that would keep it anywhere asks for no larger region than the largest there is.
+        critical = inner_cutoff_unchecked(field, truth, self.false, self.rate)
+        return max(critical, self.field.smallest)
 
     def cutoff(self, quantile: float) -> float:
         """The cut-off that belongs to a quantile of the nonconformity scores."""
@@ -83,9 +95,20 @@ class Inner:
         """The set at a cut-off; `score` and the set have one shape."""
         return self.field.level_set(score, spacing, cutoff, strict=True)
 
+    def support(self, score: NDArray, truth: NDArray[np.bool_]) -> Box:
+        """The part of the image that decides nonconformity and compliance."""
+        # A share counts voxels wherever they lie, those of the background or of the region. No
+        # region of a field that is bounded below leaves the support.
+        confined = self.rate == "fdp" and self.field.smallest > -np.inf
+        if self.false and not confined:
+            return whole_box(score.shape)
+        return self.field.support(score, truth)
+
     def complies(self, region: NDArray[np.bool_], truth: NDArray[np.bool_]) -> bool:
-        """Whether the region keeps the promise."""
-        return not (region & ~truth).any()
+        """Whether the region keeps the promise, on integer counts."""
+        wrong = int(np.count_nonzero(region & ~truth))
+        whole = np.count_nonzero(region if self.rate == "fdp" else ~truth)
+        return wrong <= tolerated(self.false, whole)
 
 
 Side = Outer | Inner
@@ -254,6 +277,7 @@ class SplitConformal:
             raise ValueError(f"per must be one of {get_args(Per)}, found {per!r}")
         rows = list(per_case(self._case_numbers, cases, n_jobs, progress))
         kept, excluded = without_empty(rows, getattr(self, "empty", "zero"))
+        self._check_one_spacing_rule(kept)
         if per != "case":
             everyone = _by_patient(rows)
             kept = _one_per_patient(_by_patient(kept), per, seed)
@@ -264,7 +288,6 @@ class SplitConformal:
 
     def _calibrate_on(self, kept: list[CaseNumbers], excluded: int, per: Per = "case") -> None:
         """Choose the cut-offs from the numbers of the cases or patients that count."""
-        self._check_one_spacing_rule(kept)
         scores = {
             side: np.array([row.scores[side] for row in kept], dtype=np.float64)
             for side in self._sides
@@ -536,6 +559,16 @@ def check_empty_rule(rule: str) -> None:
         raise ValueError(f"empty must be one of {get_args(Empty)}, found {rule!r}")
 
 
+def check_weights(weights: tuple[float, float], alpha: float) -> tuple[float, float]:
+    """``(alpha inner, alpha outer)`` as floats if they add up to `alpha`, else ValueError."""
+    if len(weights) != 2:
+        raise ValueError(f"expected (alpha inner, alpha outer), found {weights!r}")
+    inner, outer = (check_level("a weight", weight) for weight in weights)
+    if exact(inner) + exact(outer) != exact(alpha):
+        raise ValueError(f"the weights {weights} must add up to alpha = {alpha}")
+    return inner, outer
+
+
 def percent(value: float) -> str:
     """A share in percent as people write it, such as "10%" or "2.5%"."""
     return f"{100 * value:.10g}%"
@@ -579,11 +612,12 @@ def _on_case(function: Callable[[Case], T], position: int, case: Case) -> T:
 
 
 def _nonconformity(side: Side, case: Case) -> float:
-    return side.nonconformity(*field_on(side.field, case.score, case.truth, case.spacing))
+    box = side.support(case.score, case.truth)
+    return side.nonconformity(*field_on(side.field, case.score, case.truth, case.spacing, box))
 
 
 def _complies(side: Side, case: Case, cutoff: float) -> bool:
-    box = side.field.support(case.score, case.truth)
+    box = side.support(case.score, case.truth)
     return side.complies(side.region(case.score[box], case.spacing, cutoff), case.truth[box])
 
 

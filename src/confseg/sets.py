@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .conformal import Inner, Outer, Promise, Side, SplitConformal, percent
-from .exact import check_level, exact
+from .conformal import Inner, Outer, Promise, Side, SplitConformal, check_weights, percent
+from .exact import check_level
 from .fields import Field, FieldFunction, as_field, logit
 
 Control = Literal["joint", "weighted", "inner", "outer"]
@@ -82,14 +82,7 @@ class ConfidenceSets(SplitConformal):
             raise ValueError(
                 f"weights go with control='weighted', found {self.weights!r} with {self.control!r}"
             )
-        if self.weights is None:
-            return None
-        if len(self.weights) != 2:
-            raise ValueError(f"expected (alpha inner, alpha outer), found {self.weights!r}")
-        inner, outer = (check_level("a weight", weight) for weight in self.weights)
-        if exact(inner) + exact(outer) != exact(self.alpha):
-            raise ValueError(f"the weights {self.weights} must add up to alpha = {self.alpha}")
-        return inner, outer
+        return None if self.weights is None else check_weights(self.weights, self.alpha)
 
     @property
     def _sides(self) -> dict[str, Side]:

@@ -21,7 +21,7 @@ from .base import (
 )
 from .combination import Combination, combine
 from .contour import ContourDistance, contour_distance
-from .distance import Distance, signed_distance
+from .distance import Depth, Distance, signed_distance
 from .learned import Learned, fingerprint
 from .mass import CumulativeMass, cumulative_mass
 from .pointwise import Identity, Logit, identity, logit
@@ -36,6 +36,7 @@ _KINDS: dict[str, type[Field]] = {
         Logit,
         Smooth,
         Distance,
+        Depth,
         ContourDistance,
         Boxes,
         CumulativeMass,
@@ -51,6 +52,7 @@ __all__ = [
     "ContourDistance",
     "CumulativeMass",
     "Custom",
+    "Depth",
     "Distance",
     "Field",
     "FieldFunction",

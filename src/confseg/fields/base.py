@@ -25,10 +25,14 @@ class Field:
         Whether the values depend on the voxel spacing.
     largest : float
         A bound that no value exceeds.
+    smallest : float
+        A bound below which no value falls. Where it is finite, the field takes this value
+        everywhere outside of its support.
     """
 
     in_mm: bool = False
     largest: float = np.inf
+    smallest: float = -np.inf
     name: ClassVar[str]
 
     def __call__(self, score: NDArray, spacing: Spacing | None = None) -> NDArray:
@@ -123,21 +127,29 @@ def above(field: NDArray, cutoff: float, strict: bool) -> NDArray[np.bool_]:
 
 
 def field_on(
-    field: Field, score: NDArray, truth: NDArray[np.bool_], spacing: Spacing | None
+    field: Field,
+    score: NDArray,
+    truth: NDArray[np.bool_],
+    spacing: Spacing | None,
+    box: Box | None = None,
 ) -> tuple[NDArray, NDArray[np.bool_]]:
-    """Field and truth on the part of the image that decides the critical values.
+    """Field and truth on a part of the image, by default on its support.
 
     Raises ValueError if the field was learned on this very case.
     """
     field.refuse(score, truth)
-    return deciding_part(field, score, truth, spacing)
+    return deciding_part(field, score, truth, spacing, box)
 
 
 def deciding_part(
-    field: Field, score: NDArray, truth: NDArray[np.bool_], spacing: Spacing | None
+    field: Field,
+    score: NDArray,
+    truth: NDArray[np.bool_],
+    spacing: Spacing | None,
+    box: Box | None = None,
 ) -> tuple[NDArray, NDArray[np.bool_]]:
     """`field_on`, also for the cases on which the field was learned."""
-    box = field.support(score, truth)
+    box = field.support(score, truth) if box is None else box
     return sound(field, score[box], spacing), truth[box]
 
 

@@ -95,6 +95,45 @@ class Distance(NearMask):
         return signed_distance_of(mask, spacing, self.metric)
 
 
+@dataclass(frozen=True)
+class Depth(NearMask):
+    """Distance to the nearest voxel outside of the predicted mask, 0 outside of it.
+
+    A voxel survives ``d`` erosions if its depth exceeds ``d``. What lies beyond the border of
+    the image is unknown, not outside: a mask that the border cuts off is deep there, and one
+    that fills the image is infinitely deep.
+
+    Parameters
+    ----------
+    threshold : float
+        The predicted mask is ``score >= threshold``.
+    metric : {"mm", "cross", "cube"}
+        How distances are counted.
+    """
+
+    threshold: float = 0.5
+    metric: Metric = "mm"
+
+    name: ClassVar[str] = "depth"
+    smallest: ClassVar[float] = 0.0  # type: ignore[misc]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "threshold", as_decimal("threshold", self.threshold))
+        check_metric(self.metric)
+
+    def __call__(self, score: NDArray, spacing: Spacing | None = None) -> NDArray:
+        """The depths."""
+        return distance_to(~self.mask(score), spacing, self.metric)
+
+    def level_set(
+        self, score: NDArray, spacing: Spacing | None, cutoff: float, strict: bool
+    ) -> NDArray[np.bool_]:
+        """As for every field, but computed only near the predicted mask."""
+        if above(np.zeros(()), cutoff, strict):
+            return np.ones(score.shape, dtype=np.bool_)
+        return super().level_set(score, spacing, cutoff, strict)
+
+
 def signed_distance_of(
     mask: NDArray[np.bool_], spacing: Spacing | None, metric: Metric
 ) -> NDArray[np.float64]:
