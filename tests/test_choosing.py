@@ -255,7 +255,7 @@ def compliant(outer, calibration, tests):
 
 def test_after_a_choice_on_a_learning_split_counts_follow_the_law():
     rng, counts = np.random.default_rng(5), []
-    for _ in range(400):
+    for _ in range(250):
         choice = choose_field(READERS, drawn(rng, N), ALPHA)
         counts.append(compliant(choice.outer, drawn(rng, N), drawn(rng, M)))
     assert law_test(counts, LAW) > 1e-3
@@ -264,7 +264,7 @@ def test_after_a_choice_on_a_learning_split_counts_follow_the_law():
 def test_after_learning_a_common_scale_counts_follow_the_law():
     rng, counts = np.random.default_rng(6), []
     small = phantoms.Lesions((16, 16), (3, 4), roughness=0.5, bumps=2)
-    everything = list(phantoms.cases(300 * (2 * N + M), small, seed=6))
+    everything = list(phantoms.cases(250 * (2 * N + M), small, seed=6))
     rng.shuffle(everything)
     for start in range(0, len(everything), 2 * N + M):
         cases = everything[start : start + 2 * N + M]
@@ -278,12 +278,12 @@ def test_after_learning_a_common_scale_counts_follow_the_law():
 def test_twin_the_choice_is_made_on_the_calibration_cases():
     """Of independent candidates the luckiest is kept: its coverage is the least of K."""
     rng, counts = np.random.default_rng(7), []
-    for _ in range(400):
+    for _ in range(200):
         cases = drawn(rng, N)
         choice = choose_field(READERS, cases, ALPHA)
         counts.append(compliant(choice.outer.of, cases, drawn(rng, M)))
     assert law_test(counts, LAW) < 1e-6
     least = integrate.quad(lambda c: stats.beta.sf(c, 9, 2) ** K, 0, 1)[0]
-    mean, error = np.mean(counts) / M, np.std(counts) / M / math.sqrt(400)
+    mean, error = np.mean(counts) / M, np.std(counts) / M / math.sqrt(200)
     assert least < 0.65
     assert abs(mean - least) < 4 * error + 1 / 64  # the staircase has 64 steps

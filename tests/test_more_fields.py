@@ -21,7 +21,7 @@ box_fields = st.builds(fields.boxes, thresholds, st.sampled_from(["outer", "inne
 contours = thresholds.map(fields.contour_distance)
 scales = st.builds(
     lambda of, knots, levels: Scaled(of, tuple(sorted(knots)), tuple(sorted(levels))),
-    st.sampled_from([fields.identity, fields.signed_distance(), fields.boxes()]),
+    st.sampled_from([fields.identity, fields.signed_distance(), fields.boxes(), fields.Depth()]),
     st.sets(st.integers(-8, 8), min_size=3, max_size=3),
     st.sets(st.integers(0, 8), min_size=3, max_size=3),
 )
@@ -71,9 +71,13 @@ def test_the_deciding_part_has_the_same_values_and_the_same_extremes(drawn):
 
 
 @given(cases_with_fields())
-def test_no_value_exceeds_the_bound(drawn):
+def test_bounds_of_the_values(drawn):
     case, field = drawn
-    assert field(case.score, case.spacing).max() <= field.largest
+    values = field(case.score, case.spacing)
+    assert field.smallest <= values.min() <= values.max() <= field.largest
+    if field.smallest > -math.inf:
+        values[field.support(case.score, case.truth)] = field.smallest
+        assert (values == field.smallest).all()
 
 
 @given(anywhere | contours | st.just(fields.combine(fields.logit, how="sum")))

@@ -34,6 +34,11 @@ class Learned(Field):
         """A bound that no value exceeds."""
         return self.of.largest
 
+    @property
+    def smallest(self) -> float:  # type: ignore[override]
+        """A bound below which no value falls."""
+        return self.of.smallest
+
     def __call__(self, score: NDArray, spacing: Spacing | None = None) -> NDArray:
         """The field."""
         return self.of(score, spacing)

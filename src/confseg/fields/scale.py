@@ -56,6 +56,11 @@ class Scaled(Field):
         """A bound that no value exceeds."""
         return float(self.scale(self.of.largest))
 
+    @property
+    def smallest(self) -> float:  # type: ignore[override]
+        """A bound below which no value falls."""
+        return float(self.scale(self.of.smallest))
+
     def __call__(self, score: NDArray, spacing: Spacing | None = None) -> NDArray:
         """The field on the new scale."""
         return self.scale(self.of(score, spacing))
