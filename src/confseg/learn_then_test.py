@@ -196,7 +196,27 @@ class LearnThenTest(RiskMethod):
 
 
 def fnr_and_fdp(case: Case, cutoffs: Sequence[float]) -> NDArray[np.float64]:
-    """Both losses of the masks ``{score >= cutoff}`` of one case, shape (2, cut-offs)."""
+    """Both losses of the masks ``{score >= cutoff}`` of one case.
+
+    Parameters
+    ----------
+    case : Case
+        A case; a truth without voxels has a false negative rate of 0.
+    cutoffs : sequence of float
+        The cut-offs, in any order.
+
+    Returns
+    -------
+    ndarray of float, shape (2, cut-offs)
+        False negative rate, and false discovery proportion (0 for an empty mask).
+
+    Examples
+    --------
+    >>> case = Case([0.1, 0.9, 0.6, 0.8, 0.7], [False, True, True, True, False])
+    >>> fnr_and_fdp(case, [0.6, 0.75])
+    array([[0.        , 0.33333333],
+           [0.25      , 0.        ]])
+    """
     order = np.argsort(cutoffs)
     lesion, false = (
         _at_least(case.score[part], np.asarray(cutoffs)[order])
