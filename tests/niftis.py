@@ -27,7 +27,7 @@ def write_image(path: Path, values: ArrayLike, affine: NDArray = AFFINE, unit: s
 
 def small_cases(n: int, seed: int, noise: float = 1.5) -> list[Case]:
     """Phantoms of 12 x 10 x 8 voxels, in single precision as networks write them."""
-    lesions = Lesions(shape=(12, 10, 8), radius=(2.5, 3.5), spacing=SPACING)
+    lesions = Lesions(shape=(12, 10, 8), radius=(3, 4), roughness=0.6, spacing=SPACING)
     drawn = phantoms.cases(n, lesions, Segmenter(noise=noise), seed=seed)
     return [
         Case(

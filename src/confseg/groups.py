@@ -27,7 +27,7 @@ from .exact import fewest_cases
 GroupFunction = Callable[[NDArray, Spacing | None], str]
 M = TypeVar("M", bound=SplitConformal)
 
-_FORMAT = "confseg calibration by group"
+FORMAT = "confseg calibration by group"
 
 
 class _Grouped(NamedTuple):
@@ -241,7 +241,7 @@ class Mondrian(Generic[M]):
             The JSON text. A function that finds the group is not part of it.
         """
         data = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "function": self.group is not None,
             "groups": {name: json.loads(m.to_json()) for name, m in self.methods_.items()},
         }
@@ -282,8 +282,8 @@ class Mondrian(Generic[M]):
         """
         label, data = storage.load(source)
         with naming(label):
-            if not isinstance(data, dict) or data.get("format") != _FORMAT:
-                raise ValueError(f"not a {_FORMAT}")
+            if not isinstance(data, dict) or data.get("format") != FORMAT:
+                raise ValueError(f"not a {FORMAT}")
             if data.get("sha256") != storage.digest(data):
                 raise ValueError("damaged: the contents do not match their checksum")
             if data["function"] != (group is not None):

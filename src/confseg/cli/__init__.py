@@ -1,0 +1,5 @@
+"""The command line: ``confseg plan``, ``calibrate``, ``predict``, ``evaluate``."""
+
+from .main import main
+
+__all__ = ["main"]
