@@ -135,6 +135,14 @@ def read_case(row: Row, reading: Reading | None = None) -> Case:
     )
 
 
+def files_of(row: Row) -> list[Path]:
+    """The files of a row, with the one beside an ``.npz`` that says where its voxels lie."""
+    files = [file for file in (row.score, row.truth) if file is not None]
+    if row.score is not None and (beside := _beside(row.score)) is not None:
+        files.append(beside)
+    return files
+
+
 def read_score(path: Path, rule: Rule = ANY_LABEL, channel: int | None = None) -> Image:
     """The score map of the lesion.
 
@@ -335,11 +343,10 @@ def _read_npz(path: Path) -> Image:
     """nnU-Net's probabilities, whose axes are (class, z, y, x), on the grid of the file beside."""
     if not path.is_file():
         raise FileNotFoundError(f"there is no file {path}")
-    beside = [path.with_name(path.name[: -len(".npz")] + end) for end in NIFTI_ENDINGS]
-    found = next((file for file in beside if file.is_file()), None)
+    found = _beside(path)
     if found is None:
         raise FileNotFoundError(
-            f"{path} does not say where its voxels lie: expected {beside[0].name} beside it"
+            f"{path} does not say where its voxels lie: expected {path.stem}.nii.gz beside it"
         )
     grid = read_nifti(found)
     try:
@@ -355,6 +362,14 @@ def _read_npz(path: Path) -> Image:
             f"(classes, {', '.join(map(str, grid.values.shape[::-1]))}) as {found.name} has it"
         )
     return Image(values, grid.affine, grid.unit, grid.spacing, path)
+
+
+def _beside(path: Path) -> Path | None:
+    """The NIfTI file beside an ``.npz`` file; None if there is none, or the file is another."""
+    if not path.name.endswith(".npz"):
+        return None
+    names = (path.with_name(path.name[: -len(".npz")] + end) for end in NIFTI_ENDINGS)
+    return next((file for file in names if file.is_file()), None)
 
 
 def _lesion(values: NDArray, rule: Rule, channel: int | None) -> NDArray:

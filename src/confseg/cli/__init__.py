@@ -1,4 +1,4 @@
-"""The command line: ``confseg plan``, ``calibrate``, ``predict``, ``evaluate``."""
+"""The command line: ``confseg plan``, ``calibrate``, ``predict``, ``evaluate``, ``score``."""
 
 from .main import main
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..inputs import Source, from_folders, from_manifest
 from ..manifest import Rule
+from ..nifti import Reading
 
 BOTH = ("score", "truth")
 
@@ -33,14 +34,33 @@ def add_output(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("-o", "--output", metavar="OUT", type=Path, required=True, help=what)
 
 
-def labeled_cases(options: argparse.Namespace, rule: Callable[[], Rule] | None = None) -> Source:
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """How files become cases."""
+    parser.add_argument("--rule", type=_rule, help="label rule of folders (default: 'label > 0')")
+    parser.add_argument("--labels", type=int, nargs="+", help="labels that a truth may hold")
+    parser.add_argument("--channel", type=int, help="channel of the lesion, counted from 0")
+
+
+def reading_of(options: argparse.Namespace) -> Reading:
+    """What `add_reading` asked for."""
+    return Reading(options.channel, None if options.labels is None else tuple(options.labels))
+
+
+def ruled_cases(options: argparse.Namespace) -> Source:
+    """The cases with their truths, under the label rule of the command or the manifest."""
+    if options.rule is not None and not options.cases.is_dir():
+        raise ValueError("--rule is for folders: a manifest has a rule for each case")
+    return labeled_cases(options, lambda: options.rule or Rule())
+
+
+def labeled_cases(options: argparse.Namespace, rule: Callable[[], Rule]) -> Source:
     """The cases with their truths.
 
     Parameters
     ----------
     options : argparse.Namespace
         With `cases` and `truths`.
-    rule : callable, optional
+    rule : callable
         Gives the label rule of folders.
 
     Returns
@@ -51,7 +71,7 @@ def labeled_cases(options: argparse.Namespace, rule: Callable[[], Rule] | None =
     if options.cases.is_dir():
         if options.truths is None:
             raise ValueError(f"{options.cases} is a folder: expected a folder of truths after it")
-        return from_folders(options.cases, options.truths, rule() if rule else Rule())
+        return from_folders(options.cases, options.truths, rule())
     if options.truths is not None:
         raise ValueError(f"{options.cases} is no folder, so no folder of truths goes with it")
     return from_manifest(options.cases, needed=BOTH)
@@ -81,3 +101,10 @@ def check_folder(folder: Path) -> None:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise ValueError(f"{folder} cannot be written to: {error.strerror}") from error
+
+
+def _rule(text: str) -> Rule:
+    try:
+        return Rule(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -16,12 +16,19 @@ from ..distances import Metric
 from ..fields import Field, cumulative_mass, identity, logit, signed_distance
 from ..groups import Mondrian
 from ..inputs import Source
-from ..manifest import Rule
 from ..margins import Margin, MarginSide
 from ..nifti import Reading, read_case
 from ..saved import Saved, provenance, write_saved
 from ..sets import ConfidenceSets, Control
-from .arguments import add_cases, add_jobs, add_output, check_file, labeled_cases
+from .arguments import (
+    add_cases,
+    add_jobs,
+    add_output,
+    add_reading,
+    check_file,
+    reading_of,
+    ruled_cases,
+)
 
 FIELDS: dict[str, Callable[[float], Field]] = {
     "identity": lambda threshold: identity,
@@ -70,8 +77,7 @@ def run(options: argparse.Namespace) -> None:
     if options.by_group and options.per != "case":
         raise ValueError("--by-group counts cases: it does not go with --per")
     method = options.method(options)
-    source = _source(options)
-    reading = Reading(options.channel, None if options.labels is None else tuple(options.labels))
+    source, reading = ruled_cases(options), reading_of(options)
     calibrated = _calibrated(method, _read(source, reading), options)
     _tell_repeated_patients(source, options.per)
     rules = tuple(sorted({row.rule.text for row in source.rows}))
@@ -94,17 +100,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
         "one drawn at random (default: case)",
     )
     parser.add_argument("--by-group", action="store_true", help="cut-offs for each group")
-    parser.add_argument("--rule", type=_rule, help="label rule of folders (default: 'label > 0')")
-    parser.add_argument("--labels", type=int, nargs="+", help="labels that a truth may hold")
-    parser.add_argument("--channel", type=int, help="channel of the lesion, counted from 0")
+    add_reading(parser)
     add_jobs(parser)
-
-
-def _rule(text: str) -> Rule:
-    try:
-        return Rule(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _add_weights(parser: argparse.ArgumentParser) -> None:
@@ -148,12 +145,6 @@ def _margin(options: argparse.Namespace) -> Margin:
 
 def _weights(options: argparse.Namespace) -> tuple[float, float] | None:
     return None if options.weights is None else tuple(options.weights)
-
-
-def _source(options: argparse.Namespace) -> Source:
-    if options.rule is not None and not options.cases.is_dir():
-        raise ValueError("--rule is for folders: a manifest has a rule for each case")
-    return labeled_cases(options, lambda: options.rule or Rule())
 
 
 def _read(source: Source, reading: Reading) -> Iterator[Case]:
