@@ -1,4 +1,4 @@
-"""The command line: ``confseg plan``, ``calibrate``, ``predict``, ``evaluate``, ``score``."""
+"""The command line of the package; ``confseg --help`` lists its commands."""
 
 from .main import main
 

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from .._version import __version__
-from . import calibrate, evaluate, plan, predict, score
+from . import calibrate, evaluate, plan, predict, report, score
 
-_COMMANDS = (plan, calibrate, predict, evaluate, score)
+_COMMANDS = (plan, calibrate, predict, evaluate, score, report)
 
 _EPILOG = """\
 CASES is a manifest, a CSV file with the columns case, patient, group, score, truth and rule, or two
