@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import hashlib
 import json
 import re
 import shutil
@@ -18,12 +19,14 @@ from niftis import AFFINE, small_cases, write_cases, write_image
 
 from confseg import (
     CLS,
+    Case,
     ConfidenceSets,
     Margin,
     Mondrian,
     __version__,
     compliance_law,
     fields,
+    storage,
 )
 from confseg.cli import main
 from confseg.saved import read_saved
@@ -137,7 +140,10 @@ def test_masks_are_those_of_python(data, tmp_path, words, names):
             side = "outer" if name == "mask" else name
             expected = method._predict(side, case.score, case.spacing)
             np.testing.assert_array_equal(np.asarray(image.dataobj), expected)
-    assert len(list(masks.iterdir())) == len(NEW) * len(names)
+    about = json.loads((masks / "predictions.json").read_text())
+    assert about["masks"] == len(list(masks.glob("*.nii.gz"))) == len(NEW) * len(names)
+    assert about["calibration_sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
+    assert about["statement"] == method.statement()
 
 
 def test_folders_serve_as_well_as_a_manifest(data, tmp_path):
@@ -148,7 +154,7 @@ def test_folders_serve_as_well_as_a_manifest(data, tmp_path):
     assert CLS.from_json(a).cutoff_ == CLS.from_json(b).cutoff_
     assert run("predict", b, new / "scores", "-o", tmp_path / "b") == 0
     assert run("predict", a, new / "cases.csv", "-o", tmp_path / "a", "--n-jobs", 2) == 0
-    for file in (tmp_path / "a").iterdir():
+    for file in (tmp_path / "a").glob("*.nii.gz"):
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
 
 
@@ -265,11 +271,11 @@ def test_the_guarantee_holds_through_files(tmp_path, noise, holds):
         ),
         (
             lambda f: write_image(f / "scores/1-3.nii.gz", np.full((12, 10, 8), -4.0)),
-            r"'1-3'\): probabilities must lie in \[0, 1\], found .* -4.0; are they logits\?",
+            r"case '1-3': probabilities must lie in \[0, 1\], found .* -4.0; are they logits\?",
         ),
         (
             lambda f: write_image(f / "scores/1-3.nii.gz", np.full((12, 10, 8), np.nan)),
-            r"'1-3'\): the score must be finite",
+            r"case '1-3': the score must be finite",
         ),
         (
             lambda f: write_image(f / "truths/1-3.nii.gz", np.full((12, 10, 8), 7.0)),
@@ -340,7 +346,9 @@ def test_commands_that_are_not_understood(capsys, words):
     [
         ("{", "is damaged"),
         ("{}", "not a confseg calibration"),
-        ('{"format": "confseg calibration", "method": "RCPS"}', "calibration of 'RCPS', expected"),
+        ('{"format": "confseg calibration by group"}', "the contents do not match their checksum"),
+        ("RCPS", "calibration of 'RCPS', expected one of"),
+        ("weighted", "weighted for one new case; only Python can use it"),
         ("own", r"your own field '.*' .*cannot hold|cannot hold"),
         ("altered", "the contents do not match their checksum"),
     ],
@@ -352,6 +360,10 @@ def test_other_calibration_files_are_refused(data, tmp_path, capsys, text, messa
     elif text == "altered":
         cls(data, path)
         path.write_text(path.read_text().replace('"eps": 0.1', '"eps": 0.2'))
+    elif text in ("RCPS", "weighted"):
+        data_of_it = json.loads(cls(data, path).read_text())
+        data_of_it |= {"method": "RCPS"} if text == "RCPS" else {"weights": [1.0] * 30}
+        path.write_text(json.dumps({**data_of_it, "sha256": storage.digest(data_of_it)}))
     else:
         path.write_text(text)
     capsys.readouterr()
@@ -374,6 +386,76 @@ def test_predictions_that_fail_are_all_told(data, tmp_path, capsys):
         "2-0_mask.nii.gz",
         "2-2_mask.nii.gz",
     ]
+
+
+def test_cases_without_lesion_are_told_and_left_out(data, tmp_path, capsys):
+    empty = [Case(case.score, case.truth & False, case.spacing, case.name) for case in NEW[:3]]
+    write_cases(tmp_path, [*CALIBRATION[:20], *empty])
+    words = ["--eps=0.1", "--alpha=0.1", "-o", tmp_path / "a.json"]
+    assert run("calibrate", "cls", tmp_path / "cases.csv", *words) == 0
+    told = capsys.readouterr()
+    assert told.err.startswith("confseg: 3 of 23 cases have an empty truth and were left out")
+    assert "(3 without lesion were left out" in told.out
+    write_cases(tmp_path, [*NEW[3:20], *empty])
+    assert (
+        run("evaluate", tmp_path / "a.json", tmp_path / "cases.csv", "-o", tmp_path / "t.csv") == 0
+    )
+    told = capsys.readouterr()
+    assert "3 of 20 cases have no lesion and do not count." in told.out
+    assert "of 17 cases keep the promise" in told.out
+    assert sum(int(row["left_out"]) for row in table(tmp_path / "t.csv")) == 3
+    words = ["--eps=0.1", "--alpha=0.1", "--empty=refuse", "-o", tmp_path / "b.json"]
+    assert run("calibrate", "cls", tmp_path / "cases.csv", *words) == 1
+    assert "3 cases have an empty truth, first '2-0'" in capsys.readouterr().err
+
+
+def test_too_few_cases_are_told(tmp_path, capsys):
+    write_cases(tmp_path, CALIBRATION[:8])
+    words = ["--eps=0.1", "--alpha=0.1", "-o", tmp_path / "a.json"]
+    assert run("calibrate", "cls", tmp_path / "cases.csv", *words) == 0
+    assert (
+        "8 calibration cases are too few: the outer region is the whole" in capsys.readouterr().err
+    )
+    write_cases(tmp_path, NEW[:5])
+    assert (
+        run("evaluate", tmp_path / "a.json", tmp_path / "cases.csv", "-o", tmp_path / "t.csv") == 0
+    )
+    told = capsys.readouterr().out
+    assert "5 of 5 cases keep the promise" in told
+    assert "The set is trivial and always keeps it" in told
+
+
+@pytest.mark.parametrize(("per", "units"), [("worst", 20), ("draw", 20)])
+def test_patients_are_evaluated_as_they_were_calibrated(tmp_path, capsys, per, units):
+    for part, cases in (("old", CALIBRATION), ("new", NEW)):
+        path = write_cases(tmp_path / part, cases)
+        # Two cases of each patient.
+        paired = re.sub(r"(\dp)(\d+)", lambda m: f"{m[1]}{int(m[2]) // 2}", path.read_text())
+        path.write_text(paired)
+    out = tmp_path / "a.json"
+    words = ["--eps=0.1", "--alpha=0.1", "-o", out, "--per", per]
+    assert run("calibrate", "cls", tmp_path / "old/cases.csv", *words) == 0
+    assert run("evaluate", out, tmp_path / "new/cases.csv", "-o", tmp_path / "t.csv") == 0
+    told = capsys.readouterr()
+    found = re.search(rf"(\d+) of {units} patients keep .* after 15 calibration patients", told.out)
+    kept = [row["complies"] == "1" for row in table(tmp_path / "t.csv")]
+    if per == "worst":
+        assert int(found[1]) == sum(a and b for a, b in zip(kept[::2], kept[1::2], strict=True))
+    shared = (tmp_path / "new/cases.csv").read_text().replace("2p", "1p")
+    (tmp_path / "new/cases.csv").write_text(shared)
+    assert run("evaluate", out, tmp_path / "new/cases.csv", "-o", tmp_path / "t.csv") == 0
+    assert "15 patients were also part of the calibration" in capsys.readouterr().err
+
+
+def test_two_promises_are_counted_one_by_one(data, tmp_path, capsys):
+    out = tmp_path / "a.json"
+    words = ["--control=weighted", "--weights", "0.04", "0.06", "--alpha=0.1", "-o", out]
+    assert run("calibrate", "sets", data / "old/cases.csv", *words) == 0
+    capsys.readouterr()
+    assert run("evaluate", out, data / "new/cases.csv", "-o", tmp_path / "t.csv") == 0
+    told = capsys.readouterr().out
+    assert re.search(r"inner: \d+ of 40 cases keep .*promised is at least 96%", told)
+    assert re.search(r"outer: \d+ of 40 cases keep .*promised is at least 94%", told)
 
 
 def test_another_rule_than_calibrated_is_refused(data, tmp_path, capsys):

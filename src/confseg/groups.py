@@ -128,8 +128,11 @@ class Mondrian(Generic[M]):
             cases without lesion were left out.
         """
         self._methods = None
-        rows = list(per_case(self._row, cases, n_jobs, progress))
-        kept, _ = without_empty(rows, getattr(self.method, "empty", "zero"))
+        return self._calibrate_rows(list(per_case(self._row, cases, n_jobs, progress)))
+
+    def _calibrate_rows(self, rows: list[_Grouped]) -> Self:
+        """`calibrate` for cases whose numbers and groups are known."""
+        kept, _ = without_empty(rows, getattr(self.method, "empty", "zero"), stacklevel=4)
         self.method._check_one_spacing_rule([row.numbers for row in kept])
         methods = {}
         for name in sorted({row.group for row in kept}):
@@ -320,7 +323,7 @@ class Mondrian(Generic[M]):
             warnings.warn(
                 f"too few calibration cases in the groups {small}, at least {needed} are needed in "
                 "each: predictions there are trivial. Join groups, or find more cases",
-                stacklevel=3,
+                stacklevel=4,
             )
 
 

@@ -155,6 +155,8 @@ def _kind(data: Any) -> type[SplitConformal]:
     """The class of the calibrated method, of the first group where there are several."""
     if not isinstance(data, dict) or data.get("format") not in (storage.FORMAT, GROUP_FORMAT):
         raise ValueError(f"not a {storage.FORMAT}")
+    if data.get("sha256") != storage.digest(data):
+        raise ValueError("damaged: the contents do not match their checksum")
     name = data.get("method")
     if data["format"] == GROUP_FORMAT:
         name = next((stored["method"] for stored in data["groups"].values()), None)

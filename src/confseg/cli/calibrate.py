@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import get_args
+from typing import TypeVar, get_args
 
 from ..assess import repeated_patients
 from ..case import Case
@@ -16,6 +16,7 @@ from ..distances import Metric
 from ..fields import Field, cumulative_mass, identity, logit, signed_distance
 from ..groups import Mondrian
 from ..inputs import Source
+from ..manifest import Row
 from ..margins import Margin, MarginSide
 from ..nifti import Reading, read_case
 from ..saved import Saved, provenance, write_saved
@@ -29,6 +30,9 @@ from .arguments import (
     reading_of,
     ruled_cases,
 )
+from .work import all_of
+
+T = TypeVar("T")
 
 FIELDS: dict[str, Callable[[float], Field]] = {
     "identity": lambda threshold: identity,
@@ -78,7 +82,7 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("--by-group counts cases: it does not go with --per")
     method = options.method(options)
     source, reading = ruled_cases(options), reading_of(options)
-    calibrated = _calibrated(method, _read(source, reading), options)
+    calibrated = _calibrated(method, source, reading, options)
     _tell_repeated_patients(source, options.per)
     rules = tuple(sorted({row.rule.text for row in source.rows}))
     origin = provenance(options.command, source.name, source.sha256)
@@ -147,17 +151,20 @@ def _weights(options: argparse.Namespace) -> tuple[float, float] | None:
     return None if options.weights is None else tuple(options.weights)
 
 
-def _read(source: Source, reading: Reading) -> Iterator[Case]:
-    return map(partial(read_case, reading=reading), source.rows)
-
-
 def _calibrated(
-    method: SplitConformal, cases: Iterator[Case], options: argparse.Namespace
+    method: SplitConformal, source: Source, reading: Reading, options: argparse.Namespace
 ) -> SplitConformal | Mondrian:
-    progress = sys.stderr.isatty()
+    """The method after calibration; files are read by the processes that work on them."""
     if options.by_group:
-        return Mondrian(method).calibrate(cases, options.n_jobs, progress)
-    return method.calibrate(cases, options.n_jobs, progress, per=options.per)
+        groups = Mondrian(method)
+        grouped = all_of(partial(_numbers, groups._row, reading), source.rows, options.n_jobs)
+        return groups._calibrate_rows(grouped)
+    rows = all_of(partial(_numbers, method._case_numbers, reading), source.rows, options.n_jobs)
+    return method._calibrate_rows(rows, options.per)
+
+
+def _numbers(function: Callable[[Case], T], reading: Reading, row: Row) -> T:
+    return function(read_case(row, reading))
 
 
 def _tell_repeated_patients(source: Source, per: Per) -> None:

@@ -7,6 +7,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor
 from typing import TextIO
 
 from .._version import __version__
@@ -45,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = _tell_warning
         try:
             options.run(options)
-        except (ValueError, OSError) as error:
-            print(f"confseg: {error}", file=sys.stderr)
+        except (ValueError, OSError, MemoryError, BrokenExecutor) as error:
+            print(f"confseg: {str(error) or type(error).__name__}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             print("confseg: interrupted", file=sys.stderr)

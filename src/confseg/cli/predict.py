@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 from functools import partial
 from pathlib import Path
 
@@ -10,9 +12,13 @@ from ..assess import side_regions
 from ..cls import CLS
 from ..manifest import Row
 from ..nifti import Image, read_score, write_mask
-from ..saved import Saved, read_saved
+from ..saved import Saved, provenance, read_saved
+from ..storage import write_whole
 from .arguments import add_cases, add_jobs, add_output, check_folder, new_cases
 from .work import all_of
+
+ABOUT = "predictions.json"
+"""Beside the masks: what made them and what is promised of them."""
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -21,7 +27,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "predict",
         help="masks of new cases",
         description="Write the masks of new cases as NIfTI files with the affine of their scores: "
-        "CASE_mask.nii.gz, or CASE_inner.nii.gz and CASE_outer.nii.gz.",
+        "CASE_mask.nii.gz, or CASE_inner.nii.gz and CASE_outer.nii.gz; when all are there, "
+        f"{ABOUT} says what they are.",
     )
     parser.add_argument("calibration", metavar="CALIBRATION", type=Path, help="the .json file")
     add_cases(parser, truths=False)
@@ -40,7 +47,17 @@ def run(options: argparse.Namespace) -> None:
     check_folder(options.output.parent)
     options.output.mkdir(exist_ok=True)
     check_folder(options.output)
+    about = options.output / ABOUT
+    about.unlink(missing_ok=True)  # what it says of an earlier run is no longer so
     written = all_of(partial(_predict, saved, options.output), source.rows, options.n_jobs)
+    data = {
+        **provenance(options.command, source.name, source.sha256),
+        "calibration_sha256": hashlib.sha256(options.calibration.read_bytes()).hexdigest(),
+        "masks": sum(written),
+        "statement": saved.method.statement(),
+    }
+    text = json.dumps(data, indent=1) + "\n"
+    write_whole(about, lambda stream: stream.write(text.encode()))
     print(f"{sum(written)} masks of {len(written)} cases written to {options.output}.")
 
 
