@@ -1,0 +1,78 @@
+"""ULS23: crops around one lesion, of the six sets of the paper on lesion segmentation.
+
+The labels lie in the publisher's repository, each in a zip archive of its own. An axis of length 1
+at their end is dropped. Several crops may come from one patient: what stands before ``_lesion_``
+in the name is taken for the patient, and the group is the set. There is no score map.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tqdm import tqdm
+
+from confseg.manifest import Row, Rule
+
+from . import niftis
+from .registry import DataSet
+from .sources import Source, files_below
+
+SETS = (
+    "kits21",
+    "LiTS",
+    "NIH_LN_ABD",
+    "LIDC-IDRI",
+    "MDSC_Task10_Colon",
+    "MDSC_Task07_Pancreas",
+)
+
+_NAME = re.compile(r"((.+)_lesion_\d+(?:_sample_\d+)?)\.nii\.gz(\.zip)?")
+
+
+def build(entry: DataSet, source: Source, folder: Path) -> list[Row]:
+    """Write the label crops of the six sets.
+
+    Raises
+    ------
+    ValueError
+        If one of the sets is missing, or a file is damaged or named otherwise than expected.
+    """
+    labels = [path for path in files_below(source.path, "labels/*.nii.gz*") if _group(path) in SETS]
+    missing = [name for name in SETS if name not in {_group(path) for path in labels}]
+    if missing:
+        raise ValueError(f"no labels of {', '.join(missing)} in {source.path}")
+    rows = {}
+    for path in tqdm(labels, "reading label crops", disable=None):
+        match = _NAME.fullmatch(path.name)
+        if match is None:
+            raise ValueError(f"{path} is named otherwise than expected")
+        name = f"{_group(path)}/{match[1]}"
+        truth = folder / "labels" / f"{name}.nii.gz"
+        values, affine = _read(path)
+        niftis.write(truth, values, affine)
+        rows[name] = Row(
+            name, f"{_group(path)}/{match[2]}", _group(path), None, truth, Rule(entry.rule)
+        )
+    return list(rows.values())
+
+
+def _group(path: Path) -> str:
+    return path.parents[1].name
+
+
+def _read(path: Path):
+    """Values and affine of a NIfTI file that may lie in a zip archive."""
+    if path.suffix != ".zip":
+        return niftis.read(path)
+    with TemporaryDirectory(prefix="confseg-") as folder:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                (member,) = (one for one in archive.namelist() if one.endswith(".nii.gz"))
+                inner = Path(folder) / Path(member).name
+                inner.write_bytes(archive.read(member))
+        except (zipfile.BadZipFile, ValueError) as error:
+            raise ValueError(f"{path} cannot be read: {error}") from error
+        return niftis.read(inner)
