@@ -95,7 +95,8 @@ def _from_folder(folder: Path) -> Iterator[Tumor]:
         by_tumor.setdefault((path.parents[1].name, match[1]), []).append(path)
     fewer = [key for key, paths in by_tumor.items() if len(paths) != READERS]
     if fewer:
-        print(f"kits: {len(fewer)} tumors were not outlined by {READERS} annotators: left out")
+        names = ", ".join("_".join(key) for key in fewer)
+        print(f"kits: left out, since not outlined by {READERS} annotators: {names}", flush=True)
     for (patient, number), paths in by_tumor.items():
         if len(paths) == READERS:
             yield _crop(patient, number, paths)

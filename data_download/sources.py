@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+import pooch
+
 from .checksums import Stamp, all_files, digest, stamp, stamp_folder
 from .errors import ByHandError, DownloadError
 from .registry import DataSet, File
@@ -111,9 +113,6 @@ def _check_archive(archive: Path, file: File, recorded: Mapping[str, Stamp]) -> 
     known = _known_hash(file, recorded)
     if known is None:
         return
-    # Pooch, like here: an algorithm, a colon, the digits.
-    import pooch
-
     algorithm, expected = known.split(":")
     found = pooch.file_hash(str(archive), alg=algorithm)
     if found != expected:
@@ -123,6 +122,7 @@ def _check_archive(archive: Path, file: File, recorded: Mapping[str, Stamp]) -> 
 def _from_archive(entry: DataSet, archive: Path, work: Path) -> Source:
     folder = work / "unpacked"
     shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
     try:
         unpack(archive, entry.members, folder)
     except DownloadError:

@@ -7,7 +7,6 @@ server marked that version of the file, so that no two versions are ever joined.
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import sys
@@ -31,7 +30,7 @@ TIMEOUT = (20.0, 60.0)
 PAUSE = 2.0
 """Seconds before the next attempt."""
 
-_CHUNK = 1 << 20
+_CHUNK = 1 << 16  # bytes; when the connection breaks, up to so many are lost
 _RESERVE = 100_000_000  # bytes of free space that are left alone
 
 # Neither the address nor the file will get better by trying again.
@@ -62,7 +61,7 @@ def fetch(url: str, name: str, folder: Path, known_hash: str | None) -> Path:
     DownloadError
         If it is not there, does not come, or is another file.
     """
-    logging.getLogger("pooch").setLevel(logging.ERROR)
+    pooch.get_logger().setLevel("ERROR")  # what there is to say is said here
     part = Part(folder / f"{name}.part")
     idle, previous = 0, ""
     while True:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import SO_LINGER, SOL_SOCKET
 
-SLOW = 3.0  # seconds that a slow answer takes
+SLOW = 1.0  # seconds that a slow answer takes
 
 
 class FaultyServer:
@@ -42,8 +42,13 @@ def serving() -> Iterator[FaultyServer]:
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    class Server(ThreadingHTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, request: object, client_address: object) -> None:
+            pass  # whoever hangs up in the middle is what is tested
+
+    server = Server(("127.0.0.1", 0), Handler)
     faulty.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
@@ -91,6 +96,7 @@ def hand_out(
     if fault == "slow":
         time.sleep(SLOW)
     if fault == "reset":
+        time.sleep(0.1)  # what was sent must have arrived
         # Without lingering, closing sends a reset.
         handler.connection.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
         handler.connection.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import time
 from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +24,6 @@ Disk = namedtuple("Disk", "total used free")
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
     monkeypatch.setattr(transfer, "PAUSE", 0.0)
-    monkeypatch.setattr(transfer, "_CHUNK", 1 << 16)
     with serving() as faulty:
         faulty.files["data.bin"] = CONTENT
         yield faulty
@@ -56,20 +54,18 @@ def test_a_broken_download_goes_on_where_it_broke(server, tmp_path, fault, capsy
     assert names(tmp_path) == ["data.bin"]
 
 
-def test_a_slow_server_is_given_up_and_asked_again(server, tmp_path, monkeypatch):
+def test_a_slow_server_is_given_up_and_asked_again(server, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(transfer, "TIMEOUT", (1.0, 0.3))
     server.faults = ["slow"]
-    begun = time.monotonic()
     assert get(server, tmp_path).read_bytes() == CONTENT
-    assert time.monotonic() - begun < 2.5, "it did not wait for the slow answer to end"
+    assert "timed out" in capsys.readouterr().err
     assert server.ranges[1] != ""
 
 
 def test_after_an_interruption_the_next_call_goes_on(server, tmp_path):
     server.faults = ["truncate"] + ["503"] * transfer.ATTEMPTS
-    with pytest.raises(DownloadError, match=r"503.*|goes on from there") as stop:
+    with pytest.raises(DownloadError, match=r"(?s)goes on from there.*503"):
         get(server, tmp_path)
-    assert "503" in str(stop.value)
     assert names(tmp_path) == ["data.bin.part", "data.bin.part.version"], "no half file"
     assert get(server, tmp_path).read_bytes() == CONTENT
     assert server.ranges[-1] == f"bytes={len(CONTENT) // 2}-"
