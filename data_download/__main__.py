@@ -122,6 +122,8 @@ def _done(act: Callable[[DataSet], None], entry: DataSet) -> bool:
 
 def _provider(mirror: str | None, yes: bool) -> Callable[[DataSet], None]:
     def act(entry: DataSet) -> None:
+        if entry.made_of:
+            act(DATA_SETS[entry.made_of])
         if entry.builder == "lidc":
             lidc.provide()
         else:

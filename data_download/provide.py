@@ -75,7 +75,7 @@ def provide(entry: DataSet, request: Request) -> None:
             print(f"{entry.name}: {in_short(wrong)}; it is made again", flush=True)
         if entry.needs == "account" and request.mirror is None:
             raise ByHandError(by_hand(entry))
-        if not request.accept(entry):
+        if entry.needs != "nothing" and not request.accept(entry):
             raise DownloadError(
                 f"{entry.name}: its terms were not accepted ({entry.license}; {entry.source}). "
                 "Read them, and say --yes"

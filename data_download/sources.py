@@ -65,6 +65,8 @@ def locate(entry: DataSet, mirror: str | None, work: Path, recorded: Mapping[str
     DownloadError
         If it could not be had.
     """
+    if entry.made_of:
+        return Source(work, _copy, {})
     if mirror is not None and "://" not in mirror:
         return _from_folder(entry, Path(mirror).expanduser(), work, recorded)
     if not entry.files:

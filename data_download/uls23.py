@@ -12,6 +12,8 @@ import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from confseg.manifest import Row, Rule
@@ -63,7 +65,7 @@ def _group(path: Path) -> str:
     return path.parents[1].name
 
 
-def _read(path: Path):
+def _read(path: Path) -> tuple[NDArray, NDArray[np.float64]]:
     """Values and affine of a NIfTI file that may lie in a zip archive."""
     if path.suffix != ".zip":
         return niftis.read(path)
