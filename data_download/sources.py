@@ -123,7 +123,6 @@ def _check_archive(archive: Path, file: File, recorded: Mapping[str, Stamp]) -> 
 
 def _from_archive(entry: DataSet, archive: Path, work: Path) -> Source:
     folder = work / "unpacked"
-    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
         unpack(archive, entry.members, folder)

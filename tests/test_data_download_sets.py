@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import requests
 import small_sets
 from http_faults import FaultyServer, serving
 
@@ -87,6 +89,20 @@ def test_a_broken_download_leaves_nothing_visible_and_goes_on(place, server, cap
     assert visible(place) == []
     assert main(["small", "--yes"]) == 0
     assert server.ranges[-1].startswith("bytes=")
+
+
+def test_a_disk_that_fills_up_in_the_middle_loses_nothing(place, server, monkeypatch, capsys):
+    def fill(response, size):
+        yield response.raw.read(1000)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(requests.Response, "iter_content", fill)
+        assert main(["small", "--yes"]) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert visible(place) == []
+    assert main(["small", "--yes"]) == 0
+    assert server.ranges == ["", "bytes=1000-"]
 
 
 def test_a_damaged_archive_is_told_and_not_kept(place, server, capsys):
@@ -169,6 +185,7 @@ def test_a_mirror_may_hold_the_archive_or_the_folder(place, server, tmp_path):
 def test_an_empty_mirror_is_told(place, server, tmp_path, capsys):
     assert main(["small", "--yes", "--mirror", str(tmp_path / "msd")]) == 1
     assert "holds no small nor small.tar" in capsys.readouterr().err
+    assert [path.name for path in place.iterdir()] == [".small.lock"]
     assert main(["small", "--yes", "--mirror", str(tmp_path / "none")]) == 1
     assert "is no folder" in capsys.readouterr().err
 
@@ -378,6 +395,17 @@ def test_uls23_drops_the_last_axis_and_tells_patients(place, tmp_path):
     row = next(row for row in rows if row.group == "kits21")
     assert (row.case, row.patient) == ("kits21/case_7_lesion_01_sample_0", "kits21/case_7")
     assert nib.load(row.truth).shape == small_sets.SHAPE
+    assert {row.extra["image"] for row in rows} == {""}
+
+
+def test_uls23_takes_the_scans_along_where_they_are(place, tmp_path):
+    small_sets.uls23(tmp_path / "ULS23", uls23.SETS)
+    name = "case_7_lesion_01_sample_0.nii.gz"
+    crop = small_sets.image(tmp_path / "ULS23" / "ct" / "LiTS" / "images.zip" / "images" / name)
+    rows = build("uls23", tmp_path, place)
+    assert [row.group for row in rows if row.extra["image"]] == ["LiTS"]
+    image = place / "uls23" / "images" / "LiTS" / name
+    assert nib.load(image).shape == nib.load(crop).shape
 
 
 def test_uls23_without_one_of_its_sets_is_told(place, tmp_path, capsys):
