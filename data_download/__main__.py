@@ -69,6 +69,9 @@ def describe(name: str) -> str:
         lines += _wrapped(key, value)
     for file in entry.files:
         lines += _wrapped("file", _file_facts(file))
+    if entry.checked:
+        seen = f"{entry.checked.what}: digest {entry.checked.digest}"
+        lines += _wrapped("checked", seen)
     return "\n".join(lines)
 
 
