@@ -53,7 +53,9 @@ class CrossConformal:
     ``r_i >= -f_O(v)`` for at least ``j`` of the ``n`` cases, and in the inner set if
     ``r_i >= f_I(v)`` for fewer than ``j``; both fields are those of the segmenter without the
     fold of case ``i``. For one side these are the union and the intersection of all masks that
-    the cross-conformal predictor keeps; for both together they enclose them.
+    the cross-conformal predictor keeps; for both together they enclose them. What was asked for
+    holds with a probability of at least `guarantee_`, which is about ``1 - 2 alpha``; where the
+    segmenter hardly changes from fold to fold it is near ``1 - alpha``.
 
     Parameters
     ----------
@@ -258,7 +260,8 @@ class CrossConformal:
 
         With ``j = floor(alpha (n + 1))`` and ``K`` folds the failure probability is at most
         ``2 (j + K - 1) / (n + K)``, and, in folds of one size ``m``, at most
-        ``(2 j + m - 2) / (n + m)``, or ``(j + m - 1) / (n + m)`` by the rule "minmax".
+        ``(2 j + m - 2) / (n + m)``, or ``(j + m - 1) / (n + m)`` by the rule "minmax"; these two
+        hold for cases that ``m - 1`` more could join, such as independent draws.
         """
         j, n, folds = self._votes_needed, self.n_, len(self._folds())
         if j == 0:
