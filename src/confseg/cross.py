@@ -27,6 +27,7 @@ from .training import (
     Control,
     Segment,
     Train,
+    check_one_spacing_rule,
     listed,
     nonconformity,
     patients_of,
@@ -161,11 +162,13 @@ class CrossConformal:
         """
         self._fitted = None
         known = listed(cases)
+        check_one_spacing_rule(self._sides, [case.spacing for case in known])
         patients = patients_of(known)
         fold_of = self._dealt(int(patients.max(initial=-1)) + 1)
         self._fitted = tuple(
             self._fold(known, patients, fold_of[patients] == k) for k in range(fold_of.max() + 1)
         )
+        self._spacing = known[0].spacing
         if not self._votes_needed:
             warnings.warn(
                 f"{self.n_} patients are too few: the outer region is the whole image and the "
@@ -197,6 +200,7 @@ class CrossConformal:
         self._folds()
         array = as_score(image)
         steps = as_spacing(spacing, array.ndim)
+        check_one_spacing_rule(self._sides, [self._spacing, steps])
         regions = self._voted(array, steps) if self.rule == "votes" else self._minmax(array, steps)
         return Sets(
             inner=regions.get("inner", np.zeros(array.shape, dtype=np.bool_)),
