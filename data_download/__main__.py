@@ -69,6 +69,9 @@ def describe(name: str) -> str:
         lines += _wrapped(key, value)
     for file in entry.files:
         lines += _wrapped("file", _file_facts(file))
+    if entry.checked:
+        seen = f"{entry.checked.what}: digest {entry.checked.digest}"
+        lines += _wrapped("checked", seen)
     return "\n".join(lines)
 
 
@@ -122,6 +125,8 @@ def _done(act: Callable[[DataSet], None], entry: DataSet) -> bool:
 
 def _provider(mirror: str | None, yes: bool) -> Callable[[DataSet], None]:
     def act(entry: DataSet) -> None:
+        if entry.made_of:
+            act(DATA_SETS[entry.made_of])
         if entry.builder == "lidc":
             lidc.provide()
         else:

@@ -107,7 +107,7 @@ def _crop(patient: str, number: str, paths: list[Path]) -> Tumor:
     if len({values.shape for values, _ in images}) > 1:
         raise ValueError(f"the annotators' masks of {patient} {number} have different shapes")
     masks = np.stack([values > 0 for values, _ in images])
-    box = bounding_box(masks.any(axis=0))
+    box = bounding_box(np.logical_or.reduce(masks))
     if box is None:
         raise ValueError(f"the annotators' masks of {patient} {number} are all empty")
     part = grow_box(box, (BORDER,) * masks[0].ndim, masks[0].shape)

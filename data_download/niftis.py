@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import zlib
 from pathlib import Path
+from typing import cast
 
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import SpatialImage
 from numpy.typing import ArrayLike, NDArray
 
 # Far below the size of a voxel, far above what storing an affine in 32 bits changes.
@@ -48,8 +50,8 @@ def read(path: Path) -> tuple[NDArray, NDArray[np.float64]]:
     ValueError
         If the file is damaged; the message names it.
     """
+    image = _load(path)
     try:
-        image = nib.load(path)
         values = np.asarray(image.dataobj)
     except _UNREADABLE as error:
         raise ValueError(f"{path} cannot be read: {error}") from error
@@ -66,10 +68,7 @@ def grid(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
     ValueError
         If the header is damaged; the message names the file.
     """
-    try:
-        image = nib.load(path)
-    except _UNREADABLE as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+    image = _load(path)
     return image.shape, image.affine
 
 
@@ -84,3 +83,11 @@ def crop_affine(spacing: ArrayLike, corner: ArrayLike) -> NDArray[np.float64]:
     affine = np.diag([*np.asarray(spacing, dtype=float), 1.0])
     affine[:3, 3] = np.multiply(spacing, corner)
     return affine
+
+
+def _load(path: Path) -> SpatialImage:
+    """Open an image; what it holds is read later."""
+    try:
+        return cast(SpatialImage, nib.load(path))
+    except _UNREADABLE as error:
+        raise ValueError(f"{path} cannot be read: {error}") from error

@@ -75,7 +75,7 @@ def provide(entry: DataSet, request: Request) -> None:
             print(f"{entry.name}: {in_short(wrong)}; it is made again", flush=True)
         if entry.needs == "account" and request.mirror is None:
             raise ByHandError(by_hand(entry))
-        if not request.accept(entry):
+        if entry.needs != "nothing" and not request.accept(entry):
             raise DownloadError(
                 f"{entry.name}: its terms were not accepted ({entry.license}; {entry.source}). "
                 "Read them, and say --yes"
@@ -119,20 +119,37 @@ def _make(entry: DataSet, request: Request) -> None:
     destination = request.destination
     record_file = record_path(destination, entry.name)
     record = read_record(record_file)
-    work = destination / f".{entry.name}.work"
-    work.mkdir(exist_ok=True)
-    source = locate(entry, request.mirror, work, record.downloads)
-    built = work / "built"
-    shutil.rmtree(built, ignore_errors=True)
-    built.mkdir()
-    _build(entry, source, built)
-    files = stamp_folder(built)
-    _put_in_place(built, destination / entry.name)
-    write_record(record_file, Record({**record.downloads, **source.downloads}, files))
-    # Only now: until here a next call goes on with what was downloaded.
-    shutil.rmtree(work)
-    rows = read_manifest(destination / entry.name / MANIFEST)
-    print(f"{entry.name}: {len(rows)} cases in {destination / entry.name / MANIFEST}", flush=True)
+    manifest = destination / entry.name / MANIFEST
+    with _workspace(destination / f".{entry.name}.work") as work:
+        source = locate(entry, request.mirror, work, record.downloads)
+        built = work / "built"
+        built.mkdir()
+        _build(entry, source, built)
+        files = stamp_folder(built)
+        _put_in_place(built, manifest.parent)
+        write_record(record_file, Record({**record.downloads, **source.downloads}, files))
+        # Only now: until here a next call goes on with what was downloaded.
+        shutil.rmtree(work)
+    print(f"{entry.name}: {len(read_manifest(manifest))} cases in {manifest}", flush=True)
+
+
+@contextmanager
+def _workspace(folder: Path) -> Iterator[Path]:
+    """A folder of which a failure leaves only what was downloaded."""
+    folder.mkdir(exist_ok=True)
+    _tidy(folder)  # after a process that was killed
+    try:
+        yield folder
+    finally:
+        if folder.exists():
+            _tidy(folder)
+            if not any(folder.iterdir()):
+                folder.rmdir()
+
+
+def _tidy(folder: Path) -> None:
+    for name in ("built", "old", "unpacked"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def _build(entry: DataSet, source: Source, folder: Path) -> None:
@@ -147,7 +164,6 @@ def _build(entry: DataSet, source: Source, folder: Path) -> None:
 def _put_in_place(built: Path, folder: Path) -> None:
     """Let the built folder take the place of the old one."""
     old = built.with_name("old")
-    shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         folder.rename(old)
     built.rename(folder)

@@ -81,6 +81,8 @@ class DataSet:
         Whether terms must be accepted, or whether it lies behind a form.
     builder : str
         The module that turns it into cases.
+    made_of : str
+        Another data set that it is made of, instead of a download.
     mirror : str
         The file or folder that stands for the download in a mirror.
     members : str
@@ -104,6 +106,7 @@ class DataSet:
     needs: Needs
     builder: str
     rule: str = ""
+    made_of: str = ""
     mirror: str = ""
     members: str = ""
     by_hand: str = ""

@@ -65,6 +65,8 @@ def locate(entry: DataSet, mirror: str | None, work: Path, recorded: Mapping[str
     DownloadError
         If it could not be had.
     """
+    if entry.made_of:
+        return Source(work, _copy, {})
     if mirror is not None and "://" not in mirror:
         return _from_folder(entry, Path(mirror).expanduser(), work, recorded)
     if not entry.files:
@@ -121,7 +123,6 @@ def _check_archive(archive: Path, file: File, recorded: Mapping[str, Stamp]) -> 
 
 def _from_archive(entry: DataSet, archive: Path, work: Path) -> Source:
     folder = work / "unpacked"
-    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     try:
         unpack(archive, entry.members, folder)

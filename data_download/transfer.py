@@ -77,7 +77,8 @@ def fetch(url: str, name: str, folder: Path, known_hash: str | None) -> Path:
             if str(error) == previous:
                 raise DownloadError(
                     f"{url} is not the file it was: {error} It came twice like this, so it was "
-                    "not damaged on the way: its publisher has changed it. Please report it"
+                    "not damaged on the way: its publisher has changed it. Please report it. "
+                    "To use it all the same, unpack it and name the folder with --mirror"
                 ) from error
             previous = reason = str(error)
         if idle >= ATTEMPTS:

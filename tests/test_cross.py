@@ -17,7 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from confseg import Case, ConfidenceSets, CrossConformal, NotCalibratedError, fields, phantoms
+from confseg import (
+    Case,
+    ConfidenceSets,
+    CrossConformal,
+    NotCalibratedError,
+    fields,
+    full_conformal,
+    phantoms,
+)
 
 SHAPE = (2, 3)
 IDENTITY = {"inner": fields.identity, "outer": fields.identity}
@@ -385,6 +393,28 @@ def test_unsound_cases_and_scores_are_refused():
     ]:
         with pytest.raises(ValueError, match=message):
             CrossConformal(0.1, lambda _, s=segment: s, None).fit(cases)
+
+
+def test_mm_and_voxels_are_not_mixed():
+    mm, voxels = ({"inner": f, "outer": f} for f in (fields.smooth(2.0), fields.identity))
+    spaced = [Case([0.2, 0.8], [False, True], (2.0,)) for _ in range(10)]
+    plain = [replace(case, spacing=None) for case in spaced]
+    method = CrossConformal(0.1, lambda _: fields.identity, None, **mm)
+    with pytest.raises(ValueError, match="mm and in voxels cannot be mixed"):
+        method.fit([*spaced, *plain])
+    with pytest.raises(ValueError, match="mm and in voxels cannot be mixed"):
+        method.fit(spaced).predict([0.1, 0.9])
+    with pytest.raises(ValueError, match="mm and in voxels cannot be mixed"):
+        full_conformal(method.train, spaced, [0.1, 0.9], [[True, False]], 0.1, **mm)
+    method.fit(plain).predict([0.1, 0.9])
+    mixed = CrossConformal(0.1, method.train, None, **voxels).fit([*spaced, *plain])
+    assert mixed.predict([0.1, 0.9]).outer.shape == (2,)
+
+
+def test_training_has_to_return_a_function():
+    cases = [Case([0.2, 0.8], [False, True]) for _ in range(10)]
+    with pytest.raises(TypeError, match="train must return a function .* found None"):
+        CrossConformal(0.1, lambda _: None, 5).fit(cases)
 
 
 def test_nothing_is_predicted_before_or_after_a_failed_fit():

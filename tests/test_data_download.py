@@ -11,11 +11,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from lidc_database import small_digest, write_database, write_wheel
 
 from confseg import datasets
+from confseg.manifest import read_manifest
 from confseg.storage import write_whole
 from data_download import fetch, lidc
 from data_download.__main__ import main
@@ -101,6 +103,19 @@ def test_the_data_set_is_built_once(small, capsys):
     assert "already there" in capsys.readouterr().out
     assert len(small.calls) == 1
     assert datasets.lidc_file().stat() == before
+
+
+def test_the_nodules_become_a_manifest(small):
+    assert main(["lidc-cases"]) == 0
+    rows = read_manifest(small.cache / "lidc-cases" / "cases.csv", needed=["score", "truth"])
+    cases = list(datasets.lidc())
+    assert [row.patient for row in rows] == [case.patient for case in cases]
+    for row, case in zip(rows, cases, strict=True):
+        truth = nib.load(row.truth)
+        assert np.array_equal(truth.dataobj, case.truth)
+        assert np.allclose(truth.header.get_zooms(), case.spacing)
+        assert np.allclose(nib.load(row.score).dataobj, case.score, atol=1e-6)
+    assert main(["lidc", "lidc-cases", "--verify"]) == 0
 
 
 @pytest.mark.parametrize("fault", ["truncated", "altered", "nothing", "offline"])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import threading
 from collections import namedtuple
@@ -16,6 +17,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+import requests
 import small_sets
 from http_faults import FaultyServer, serving
 
@@ -87,6 +89,20 @@ def test_a_broken_download_leaves_nothing_visible_and_goes_on(place, server, cap
     assert visible(place) == []
     assert main(["small", "--yes"]) == 0
     assert server.ranges[-1].startswith("bytes=")
+
+
+def test_a_disk_that_fills_up_in_the_middle_loses_nothing(place, server, monkeypatch, capsys):
+    def fill(response, size):
+        yield response.raw.read(1000)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(requests.Response, "iter_content", fill)
+        assert main(["small", "--yes"]) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert visible(place) == []
+    assert main(["small", "--yes"]) == 0
+    assert server.ranges == ["", "bytes=1000-"]
 
 
 def test_a_damaged_archive_is_told_and_not_kept(place, server, capsys):
@@ -169,6 +185,7 @@ def test_a_mirror_may_hold_the_archive_or_the_folder(place, server, tmp_path):
 def test_an_empty_mirror_is_told(place, server, tmp_path, capsys):
     assert main(["small", "--yes", "--mirror", str(tmp_path / "msd")]) == 1
     assert "holds no small nor small.tar" in capsys.readouterr().err
+    assert [path.name for path in place.iterdir()] == [".small.lock"]
     assert main(["small", "--yes", "--mirror", str(tmp_path / "none")]) == 1
     assert "is no folder" in capsys.readouterr().err
 
@@ -260,17 +277,19 @@ def test_of_two_at_once_one_works_and_the_other_waits(place, server, capsys):
     assert main(["small", "--verify"]) == 0
 
 
-def test_two_processes_at_once_do_no_harm(tmp_path):
-    small_sets.kits(tmp_path / "mirror" / "kits23_tumours_3annotators.npz")
-    command = [sys.executable, "-m", "data_download", "kits", "--yes", "--mirror"]
-    environment = {**os.environ, "CONFSEG_DATA": str(tmp_path / "cache")}
-    environment["PYTHONPATH"] = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
-    processes = [
-        subprocess.Popen([*command, str(tmp_path / "mirror")], env=environment, cwd=ROOT)
-        for _ in range(2)
-    ]
-    assert [process.wait(timeout=120) for process in processes] == [0, 0]
-    assert len(read_manifest(tmp_path / "cache" / "kits" / "cases.csv")) == 1
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes that begin with everything loaded")
+def test_processes_at_once_do_no_harm(place, tmp_path):
+    small_sets.kits(tmp_path / "kits23_tumours_3annotators.npz")
+    context = multiprocessing.get_context("fork")
+    command = ["kits", "--yes", "--mirror", str(tmp_path)]
+    processes = [context.Process(target=lambda: sys.exit(main(command))) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert main(["kits", "--verify"]) == 0
+    assert len(read_manifest(place / "kits" / "cases.csv")) == 1
 
 
 # --- The registry and the builders ------------------------------------------------------------
@@ -280,7 +299,7 @@ def test_every_entry_is_complete():
     for entry in DATA_SETS.values():
         assert all((entry.title, entry.source, entry.license, entry.citation, entry.labels))
         assert entry.needs in {"nothing", "license", "account"}
-        assert (entry.needs == "account") == (not entry.files), entry.name
+        assert (entry.needs == "account") == (not entry.files and not entry.made_of), entry.name
         assert all(file.found_in for file in entry.files), entry.name
         assert entry.needs != "account" or entry.by_hand, entry.name
 
@@ -378,6 +397,17 @@ def test_uls23_drops_the_last_axis_and_tells_patients(place, tmp_path):
     row = next(row for row in rows if row.group == "kits21")
     assert (row.case, row.patient) == ("kits21/case_7_lesion_01_sample_0", "kits21/case_7")
     assert nib.load(row.truth).shape == small_sets.SHAPE
+    assert {row.extra["image"] for row in rows} == {""}
+
+
+def test_uls23_takes_the_scans_along_where_they_are(place, tmp_path):
+    small_sets.uls23(tmp_path / "ULS23", uls23.SETS)
+    name = "case_7_lesion_01_sample_0.nii.gz"
+    crop = small_sets.image(tmp_path / "ULS23" / "ct" / "LiTS" / "images.zip" / "images" / name)
+    rows = build("uls23", tmp_path, place)
+    assert [row.group for row in rows if row.extra["image"]] == ["LiTS"]
+    image = place / "uls23" / "images" / "LiTS" / name
+    assert nib.load(image).shape == nib.load(crop).shape
 
 
 def test_uls23_without_one_of_its_sets_is_told(place, tmp_path, capsys):

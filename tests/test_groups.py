@@ -123,6 +123,12 @@ def test_cases_without_lesion_are_counted_in_their_group():
     assert mondrian.sizes_ == {"A": 40, "B": 20}
 
 
+def test_cases_without_lesion_may_be_refused():
+    empty = replace(CASES[0], truth=np.zeros_like(CASES[0].truth), name="healthy")
+    with pytest.raises(ValueError, match="1 cases have an empty truth, first 'healthy'"):
+        Mondrian(CLS(0.1, 0.2, empty="refuse")).calibrate([*CASES, empty])
+
+
 def test_bad_input():
     mondrian = Mondrian(CLS(0.1, 0.2))
     with pytest.raises(NotCalibratedError):

@@ -199,7 +199,7 @@ def test_a_file_without_a_unit_speaks_of_cases():
     method = CLS(0.0, 0.4).calibrate(COHORT)
     data = json.loads(method.to_json())
     del data["per"]
-    data["sha256"] = storage._digest(data)
+    data["sha256"] = storage.digest(data)
     assert CLS.from_json(json.dumps(data)).to_json() == method.to_json()
 
 

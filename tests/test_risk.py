@@ -11,7 +11,7 @@ import pytest
 import strategies
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import optimize, stats
 from test_bounds import p_plain
 
 from confseg import RCPS, Case, ConformalRiskControl, NotCalibratedError, StepLoss, phantoms
@@ -398,3 +398,40 @@ def test_twin_rcps_cases_of_one_patient_count_as_independent(bound):
     cases = [case for case in patients for _ in range(N // 3)]
     cutoffs = cutoffs_of(lambda: RCPS(ALPHA, DELTA, bound), cases)
     assert stats.binom.sf((cutoffs > ALPHA).sum() - 1, SETS, DELTA) < 1e-6
+
+
+# --- mistakes found in other implementations, and how far they are off ---
+
+
+def batches():
+    return [CASES[i : i + 30] for i in range(0, 150, 30)]
+
+
+def sum_keeps(cases, cutoff, alpha):
+    return crc_keeps([fnr_steps(case).exactly(cutoff) for case in cases], alpha)
+
+
+def test_twin_root_finding_lands_on_the_wrong_side_of_a_jump():
+    """Brent's method stops at a change of sign: the last safe cut-off, or the first unsafe."""
+    wrong = 0
+    for cases in batches():
+        losses = [fnr_steps(case) for case in cases]
+        for alpha in (0.1, 0.15, 0.2, 0.25, 0.3):
+            limit = alpha * (len(cases) + 1) - 1
+
+            def excess(c, losses=losses, limit=limit):
+                return sum(float(loss(c)) for loss in losses) - limit - 1e-12
+
+            wrong += not sum_keeps(cases, optimize.brentq(excess, 0, 1), alpha)
+            assert sum_keeps(cases, ConformalRiskControl(alpha).calibrate(cases).cutoff_, alpha)
+    assert wrong >= 5
+
+
+def test_twin_a_grid_of_hundredths_is_never_better_and_mostly_worse():
+    grid = np.arange(1, 100) / 100
+    for cases in batches():
+        safe = [cutoff for cutoff in grid if sum_keeps(cases, cutoff, 0.1)]
+        assert ConformalRiskControl(0.1).calibrate(cases).cutoff_ > max(safe)
+    faint = [Case(case.score / 200, case.truth) for case in CASES[:30]]
+    assert not any(sum_keeps(faint, cutoff, 0.1) for cutoff in grid)
+    assert 0 < ConformalRiskControl(0.1).calibrate(faint).cutoff_ < 0.01

@@ -77,8 +77,8 @@ def test_statement_says_what_is_now_assumed():
     found = reweighted(method, WEIGHTS, 0.7)
     text = found.statement()
     assert "weighted for a new case of weight 0.7" in text
-    assert f"as much as {effective_cases(WEIGHTS):.3g} cases" in text
-    assert "assumes that they are right" in text
+    assert f"worth about {effective_cases(WEIGHTS):.3g} of equal weight" in text
+    assert "assumes that the weights are right" in text
     assert "says nothing" not in text and "weight" not in method.statement()
     # The law of an unweighted calibration no longer applies.
     assert "nine calibrations out of ten" not in text
@@ -91,7 +91,7 @@ def test_trivial_answers_are_called_so():
     both = reweighted(ConfidenceSets(0.2).calibrate(CASES), np.zeros(40), 1.0)
     assert not both.predict(CASES[0].score).inner.any()
     assert "the inner region is empty and the outer region is the whole" in both.statement()
-    assert "as much as 0 cases" in both.statement()
+    assert "worth about 0 of equal weight" in both.statement()
 
 
 def test_patients_are_weighted_where_patients_count():

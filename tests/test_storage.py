@@ -21,6 +21,7 @@ METHODS = {
     "inner": lambda: ConfidenceSets(0.1, "inner", fields.smooth(1.7)),
     "outer": lambda: ConfidenceSets(0.1, "outer", outer=fields.signed_distance(0.3, "cube")),
     "weighted": lambda: ConfidenceSets(0.2, "weighted", fields.identity, weights=(0.08, 0.12)),
+    "tolerant sets": lambda: ConfidenceSets(0.1, false=0.2, miss=0.05),
     "margin": lambda: Margin(0.1, 0.99, "mm", 0.45),
     "margin in steps": lambda: Margin(np.float32(0.2), metric="cross"),
     "false discoveries": lambda: CLS(0.1, 0.3, rate="fdp"),

@@ -73,6 +73,13 @@ def test_decimals_are_taken_as_typed():
     assert weighted_quantile([1.0, 2.0], float32, np.float32(0.1), alpha=0.1) == 2.0
 
 
+def test_a_tiny_share_is_not_rounded():
+    """In floats 1 - 0.999999999 is too small by 3e-8 of its value."""
+    weights = [0.99999999, 999999998.0]
+    assert weighted_quantile([1.0, 2.0], weights, 1, alpha=0.999999999) == 2.0
+    assert plain_quantile([1.0, 2.0], weights, 1, alpha=0.999999999) == 2.0
+
+
 @given(lists_of_weights, test_weights, st.sampled_from(ALPHAS), st.integers(-30, 30))
 def test_a_common_factor_and_the_order_do_not_matter(rows, test_weight, alpha, power):
     scores, weights = zip(*rows, strict=True)

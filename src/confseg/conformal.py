@@ -493,9 +493,10 @@ class SplitConformal:
             f"For {unit.new} from the population that the weights lead to, handled by the same "
             f"segmenter, {unit.scope}{self._guarantee()}{trivial} That probability is over the "
             f"draw of the calibration {unit.name}s and the new {unit.name} together, each new "
-            f"{unit.name} with the cut-off of its own weight. The weights leave as much as "
-            f"{worth:.3g} {unit.name}s. The promise assumes that they are right, the ratio of the "
-            f"new population to the one calibrated on, not learned from these {unit.name}s, and "
+            f"{unit.name} with the cut-off of its own weight. So weighted, the {unit.name}s are "
+            f"worth about {worth:.3g} of equal weight. The promise assumes that the weights are "
+            f"right, the ratio of the new population to the one calibrated on, not learned from "
+            f"these {unit.name}s, and "
             f"that {unit.name}s with the same covariates are alike in both: it does not hold if "
             f"segmenter, scanner or readers changed what is found there{unit.limit}."
         )

@@ -27,6 +27,7 @@ from .training import (
     Control,
     Segment,
     Train,
+    check_one_spacing_rule,
     listed,
     nonconformity,
     patients_of,
@@ -53,7 +54,9 @@ class CrossConformal:
     ``r_i >= -f_O(v)`` for at least ``j`` of the ``n`` cases, and in the inner set if
     ``r_i >= f_I(v)`` for fewer than ``j``; both fields are those of the segmenter without the
     fold of case ``i``. For one side these are the union and the intersection of all masks that
-    the cross-conformal predictor keeps; for both together they enclose them.
+    the cross-conformal predictor keeps; for both together they enclose them. What was asked for
+    holds with a probability of at least `guarantee_`, which is about ``1 - 2 alpha``; where the
+    segmenter hardly changes from fold to fold it is near ``1 - alpha``.
 
     Parameters
     ----------
@@ -159,11 +162,13 @@ class CrossConformal:
         """
         self._fitted = None
         known = listed(cases)
+        check_one_spacing_rule(self._sides, [case.spacing for case in known])
         patients = patients_of(known)
         fold_of = self._dealt(int(patients.max(initial=-1)) + 1)
         self._fitted = tuple(
             self._fold(known, patients, fold_of[patients] == k) for k in range(fold_of.max() + 1)
         )
+        self._spacing = known[0].spacing
         if not self._votes_needed:
             warnings.warn(
                 f"{self.n_} patients are too few: the outer region is the whole image and the "
@@ -195,6 +200,7 @@ class CrossConformal:
         self._folds()
         array = as_score(image)
         steps = as_spacing(spacing, array.ndim)
+        check_one_spacing_rule(self._sides, [self._spacing, steps])
         regions = self._voted(array, steps) if self.rule == "votes" else self._minmax(array, steps)
         return Sets(
             inner=regions.get("inner", np.zeros(array.shape, dtype=np.bool_)),
@@ -258,7 +264,8 @@ class CrossConformal:
 
         With ``j = floor(alpha (n + 1))`` and ``K`` folds the failure probability is at most
         ``2 (j + K - 1) / (n + K)``, and, in folds of one size ``m``, at most
-        ``(2 j + m - 2) / (n + m)``, or ``(j + m - 1) / (n + m)`` by the rule "minmax".
+        ``(2 j + m - 2) / (n + m)``, or ``(j + m - 1) / (n + m)`` by the rule "minmax"; these two
+        hold for cases that ``m - 1`` more could join, such as independent draws.
         """
         j, n, folds = self._votes_needed, self.n_, len(self._folds())
         if j == 0:

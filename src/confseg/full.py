@@ -17,7 +17,15 @@ from numpy.typing import ArrayLike, NDArray
 from .case import Case, as_mask, as_score, as_spacing
 from .exact import check_level, conformal_rank
 from .fields import Field, FieldFunction, logit
-from .training import Control, Train, listed, nonconformity, patients_of, sides_of
+from .training import (
+    Control,
+    Train,
+    check_one_spacing_rule,
+    listed,
+    nonconformity,
+    patients_of,
+    sides_of,
+)
 
 
 class FullSets(NamedTuple):
@@ -119,6 +127,7 @@ def full_conformal(
     ]
     if not new:
         raise ValueError("expected at least one candidate mask, found none")
+    check_one_spacing_rule(sides, [case.spacing for case in (*known, new[0])])
     groups: dict[Hashable, list[int]] = {}
     for i, candidate in enumerate(new):
         groups.setdefault(i if summary is None else summary(candidate.truth), []).append(i)

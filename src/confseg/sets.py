@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .conformal import Inner, Outer, Promise, Side, SplitConformal, check_weights, percent
+from .critical import check_false, check_miss
 from .exact import check_level
 from .fields import Field, FieldFunction, as_field, logit
 
@@ -28,7 +29,8 @@ class ConfidenceSets(SplitConformal):
     """Inner and outer confidence sets for the true mask.
 
     ``inner = {f_I > cutoff_inner_}`` and ``outer = {f_O >= cutoff_outer_}``. What holds with
-    probability at least ``1 - alpha`` depends on `control`.
+    probability at least ``1 - alpha`` depends on `control`; up to `false` and `miss`, if shares
+    of voxels may be wrong.
 
     Parameters
     ----------
@@ -44,6 +46,10 @@ class ConfidenceSets(SplitConformal):
         probabilities.
     weights : (float, float), optional
         ``(alpha inner, alpha outer)`` for "weighted"; they add up to `alpha`.
+    false : float, default 0.0
+        Tolerated share of the inner set that is no lesion, ``0 <= false < 1``.
+    miss : float, default 0.0
+        Tolerated share of the lesion outside the outer set, ``0 <= miss < 1``.
 
     Raises
     ------
@@ -69,6 +75,8 @@ class ConfidenceSets(SplitConformal):
     inner: Field | FieldFunction = logit
     outer: Field | FieldFunction = logit
     weights: tuple[float, float] | None = None
+    false: float = 0.0
+    miss: float = 0.0
 
     def __post_init__(self) -> None:
         self.alpha = check_level("alpha", self.alpha)
@@ -76,6 +84,7 @@ class ConfidenceSets(SplitConformal):
             raise ValueError(f"control must be one of {get_args(Control)}, found {self.control!r}")
         self.inner, self.outer = as_field(self.inner), as_field(self.outer)
         self.weights = self._checked_weights()
+        self.false, self.miss = check_false(self.false), check_miss(self.miss)
 
     def _checked_weights(self) -> tuple[float, float] | None:
         if (self.weights is not None) != (self.control == "weighted"):
@@ -87,8 +96,8 @@ class ConfidenceSets(SplitConformal):
     @property
     def _sides(self) -> dict[str, Side]:
         both: dict[str, Side] = {
-            "inner": Inner(as_field(self.inner)),
-            "outer": Outer(as_field(self.outer)),
+            "inner": Inner(as_field(self.inner), self.false, "fdp"),
+            "outer": Outer(as_field(self.outer), self.miss),
         }
         return both if self.control in ("joint", "weighted") else {self.control: both[self.control]}
 
@@ -143,7 +152,15 @@ class ConfidenceSets(SplitConformal):
         )
 
     def _guarantee(self) -> str:
-        inner = "every voxel of the inner set is lesion"
-        outer = "no lesion voxel lies outside the outer set"
+        inner = (
+            f"at most {percent(self.false)} of the inner set's voxels are no lesion"
+            if self.false
+            else "every voxel of the inner set is lesion"
+        )
+        outer = (
+            f"at most {percent(self.miss)} of the lesion's voxels lie outside the outer set"
+            if self.miss
+            else "no lesion voxel lies outside the outer set"
+        )
         what = {"inner": inner, "outer": outer}.get(self.control, f"{inner} and {outer}, together,")
         return f"{what} with a probability of at least {percent(1 - self.alpha)}."

@@ -49,11 +49,23 @@ def patients_of(cases: Sequence[Case]) -> NDArray[np.intp]:
 
 def scored(segment: Segment, image: NDArray, spacing: Spacing | None) -> NDArray:
     """What a trained segmenter makes of an image: a sound score image of the same shape."""
+    if not callable(segment):
+        raise TypeError(f"train must return a function segment(image, spacing), found {segment!r}")
     score = as_score(segment(image, spacing))
     if score.shape != image.shape:
         raise ValueError(f"the image has shape {image.shape} but its score {score.shape}")
     check_values(score)
     return score
+
+
+def check_one_spacing_rule(sides: dict[str, Side], spacings: Iterable[Spacing | None]) -> None:
+    """Raise ValueError if a field would measure some images in mm and others in voxels."""
+    kinds = {spacing is None for spacing in spacings}
+    if len(kinds) > 1 and any(side.field.in_mm for side in sides.values()):
+        raise ValueError(
+            "some images have a spacing and some have not: distances in mm and in voxels cannot "
+            "be mixed"
+        )
 
 
 def nonconformity(sides: dict[str, Side], segment: Segment, case: Case) -> float:

@@ -141,7 +141,7 @@ def _first_enough(masses: NDArray[np.float64], own: float, alpha: float) -> int:
     """First position up to which the masses make up the share ``1 - alpha``, or their number."""
     largest = max(masses.max(), own)
     sums = np.cumsum(masses / largest)
-    target = (1 - alpha) * (sums[-1] + own / largest)
+    target = float(1 - exact(alpha)) * (sums[-1] + own / largest)
     first, last = np.searchsorted(sums, [target * (1 - _CLOSE), target * (1 + _CLOSE)])
     return int(first) if first == last else _first_enough_exactly(masses, own, alpha)
 
