@@ -88,6 +88,7 @@ def test_plan(capsys):
             ["sets", "--control=weighted", "--weights", "0.04", "0.06", "--outer=distance"],
             ConfidenceSets(0.1, "weighted", outer=fields.signed_distance(), weights=(0.04, 0.06)),
         ),
+        (["sets", "--false=0.1", "--miss=0.2"], ConfidenceSets(0.1, false=0.1, miss=0.2)),
         (["margin", "--coverage=0.9"], Margin(0.1, coverage=0.9)),
         (["margin", "--side=both", "--metric=cube"], Margin(0.1, metric="cube", side="both")),
     ],

@@ -60,6 +60,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     sets.add_argument("--control", choices=get_args(Control), default="joint")
     for side in ("inner", "outer"):
         sets.add_argument(f"--{side}", choices=FIELDS, default="logit", help="field of this side")
+    sets.add_argument("--false", type=float, default=0.0, help="tolerated share of the inner set")
+    sets.add_argument("--miss", type=float, default=0.0, help="tolerated share of missed lesion")
     _add_weights(sets)
     _add_threshold(sets, "of the mask that distances are measured to")
     sets.set_defaults(method=_sets)
@@ -132,7 +134,15 @@ def _cls(options: argparse.Namespace) -> CLS:
 
 def _sets(options: argparse.Namespace) -> ConfidenceSets:
     inner, outer = (FIELDS[name](options.threshold) for name in (options.inner, options.outer))
-    return ConfidenceSets(options.alpha, options.control, inner, outer, _weights(options))
+    return ConfidenceSets(
+        options.alpha,
+        options.control,
+        inner,
+        outer,
+        _weights(options),
+        options.false,
+        options.miss,
+    )
 
 
 def _margin(options: argparse.Namespace) -> Margin:

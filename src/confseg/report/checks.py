@@ -34,7 +34,7 @@ def ties(scores: NDArray[np.float64], alpha: float) -> Check:
     limit = conformal_quantile(scores, alpha)
     at_limit = int((scores == limit).sum())
     if not equal:
-        return Check("Ties", False, "All scores are distinct: the law of the coverage is exact.")
+        return Check("Ties", False, "All scores are distinct.")
     where = f", {at_limit} of them at the quantile" if at_limit > 1 else ", none at the quantile"
     return Check(
         "Ties",
