@@ -112,10 +112,16 @@ def test_a_mask_goes_where_its_score_was(tmp_path):
     assert sorted(file.name for file in tmp_path.iterdir()) == ["mask.nii.gz", "score.nii"]
 
 
-def test_rounding_of_an_affine_is_no_other_place(tmp_path):
+@pytest.mark.parametrize(("shift", "is_one_place"), [(1e-3, True), (0.49, True), (0.51, False)])
+def test_up_to_half_a_voxel_is_one_place(tmp_path, shift, is_one_place):
     nearly = AFFINE.copy()
-    nearly[:3, 3] += 1e-3
-    read_case(row(tmp_path, np.zeros(SHAPE), np.ones(SHAPE), nearly))
+    nearly[0, 3] += shift  # the smallest edge is 1 mm
+    one = row(tmp_path, np.zeros(SHAPE), np.ones(SHAPE), nearly)
+    if is_one_place:
+        assert read_case(one).truth.all()
+    else:
+        with pytest.raises(ValueError, match=r"a corner lies 0.51 apart, at most 0.5 is expected"):
+            read_case(one)
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,12 @@ from .storage import write_whole
 
 NIFTI_ENDINGS = (".nii.gz", ".nii")
 
-GRID_TOLERANCE = 0.1
-"""How far, in edges of the smallest voxel, two affines may place a corner of one image apart."""
+GRID_TOLERANCE = 0.5
+"""How far two affines may place a corner of one image apart, in edges of the smallest voxel.
+
+Up to one half, voxels of one index are nearer to each other than to any other voxel. The rounding
+of a slanted image's directions shifts far corners by a third of an edge, in published data.
+"""
 
 # Shares by which rounding in files may change what is meant to be the same.
 _SPACING_TOLERANCE = 0.01
