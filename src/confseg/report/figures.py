@@ -15,7 +15,10 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from .. import plots
+from ..boxes import Box, bounding_box, grow_box, whole_box
 from ..case import Case
+
+_AROUND = 8  # voxels at least that are shown around a lesion
 
 
 def score_histogram(scores: NDArray[np.float64], limit: float, what: str) -> str:
@@ -56,7 +59,7 @@ def score_histogram(scores: NDArray[np.float64], limit: float, what: str) -> str
 
 
 def slices(cases: Sequence[tuple[Case, Mapping[str, NDArray[np.bool_]]]]) -> str:
-    """One slice of each case, where most voxels are wrong, with its masks.
+    """One slice of each case, where most voxels are wrong, around the lesion, with its masks.
 
     Parameters
     ----------
@@ -69,7 +72,10 @@ def slices(cases: Sequence[tuple[Case, Mapping[str, NDArray[np.bool_]]]]) -> str
         A figure in HTML.
     """
     names = ", ".join(case.name for case, _ in cases)
-    text = f"Score maps of {names} with the outlines of the truth and of the calibrated masks."
+    text = (
+        f"Score maps of {names} around the lesion, in the slice with most wrong voxels, with the "
+        "outlines of the truth and of the calibrated masks."
+    )
     with plt.rc_context():
         plots.style()
         figure = Figure(figsize=(7.0, 3.2))
@@ -83,17 +89,27 @@ def slices(cases: Sequence[tuple[Case, Mapping[str, NDArray[np.bool_]]]]) -> str
 def _show(ax: Axes, case: Case, regions: Mapping[str, NDArray[np.bool_]]) -> None:
     cut = _worst_slice(case, regions)
     shown = [axis for axis, place in enumerate(cut) if isinstance(place, slice)]
+    masks = {"truth": case.truth[cut], **{side: region[cut] for side, region in regions.items()}}
+    box = _near_lesion(masks)
     plots.show_slice(
         ax,
-        case.score[cut],
-        case.truth[cut],
-        inner=regions["inner"][cut] if "inner" in regions else None,
-        outer=regions["outer"][cut] if "outer" in regions else None,
+        case.score[cut][box],
+        **{name: mask[box] for name, mask in masks.items()},
         spacing=None if case.spacing is None else [case.spacing[axis] for axis in shown],
     )
     where = [f"{place}" for place in cut if not isinstance(place, slice)]
     title = case.name + (f", slice {where[0]}" if where else "")
     ax.set_title(title, fontsize=11, parse_math=False)
+
+
+def _near_lesion(masks: Mapping[str, NDArray[np.bool_]]) -> Box:
+    """The part of a slice with truth and inner set, and as much again around it."""
+    truth = masks["truth"]
+    box = bounding_box(truth | masks.get("inner", truth))
+    if box is None:
+        return whole_box(truth.shape)
+    around = max(_AROUND, *(side.stop - side.start for side in box))
+    return grow_box(box, [around] * truth.ndim, truth.shape)
 
 
 def _worst_slice(case: Case, regions: Mapping[str, NDArray[np.bool_]]) -> tuple:
