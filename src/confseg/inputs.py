@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .listing import first_few
 from .manifest import Row, Rule, read_manifest
 from .nifti import NIFTI_ENDINGS
-
-_TOLD = 5  # names that a message lists before it only counts them
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,7 @@ def _images(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
 def _check_all_packed(folder: Path, scores: dict[str, Path]) -> None:
     """Beside ``.npz`` files a NIfTI file without one would be a mask, not a score, left out."""
     if alone := sorted(set(_images(folder, NIFTI_ENDINGS)) - set(scores)):
-        raise ValueError(f"{folder} holds .npz files, but none of: {_some(alone)}")
+        raise ValueError(f"{folder} holds .npz files, but none of: {first_few(alone)}")
 
 
 def _check_matching(scores: tuple[Path, dict], truths: tuple[Path, dict]) -> None:
@@ -127,10 +126,5 @@ def _check_matching(scores: tuple[Path, dict], truths: tuple[Path, dict]) -> Non
         if lacking := sorted(set(names) - set(others)):
             raise ValueError(
                 f"{len(lacking)} of {len(names)} cases of {folder} are not in {other}: "
-                f"{_some(lacking)}"
+                f"{first_few(lacking)}"
             )
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
-    return ", ".join(names[:_TOLD]) + more

@@ -9,11 +9,10 @@ from typing import NamedTuple, TypeVar
 import joblib
 from tqdm.auto import tqdm
 
+from ..listing import first_few
 from ..manifest import Row
 
 T = TypeVar("T")
-
-_TOLD = 5  # faults that a message lists before it only counts them
 
 
 class Fault(NamedTuple):
@@ -58,9 +57,8 @@ def check_none(faults: Sequence[Fault], total: int, and_then: str = "") -> None:
     """Raise ValueError if there are faults, and say what follows from that."""
     if not faults:
         return
-    told = "\n  ".join(fault.reason for fault in faults[:_TOLD])
-    more = f"\n  and {len(faults) - _TOLD} more" if len(faults) > _TOLD else ""
-    raise ValueError(f"{len(faults)} of {total} cases failed{and_then}:\n  {told}{more}")
+    told = first_few([fault.reason for fault in faults], between="\n  ")
+    raise ValueError(f"{len(faults)} of {total} cases failed{and_then}:\n  {told}")
 
 
 def _caught(function: Callable[[Row], T], row: Row) -> T | Fault:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from ..assess import repeated_patients
+from ..listing import first_few
 from ..martingale import drift
 from ..quantile import conformal_quantile
 
 _RARE = 0.01  # a p-value below which a finding is called one
 _FAR = 3  # quartile ranges above the upper quartile
-_TOLD = 5
 
 
 class Check(NamedTuple):
@@ -58,7 +58,8 @@ def outliers(scores: NDArray[np.float64], names: Sequence[str]) -> Check:
         "Outliers",
         True,
         f"{int(far.sum())} scores lie more than {_FAR} quartile ranges above the upper quartile, "
-        f"{infinite} of them infinite: {_some(told)}. They count as they are; look at these cases.",
+        f"{infinite} of them infinite: {first_few(told)}. They count as they are; look at these "
+        "cases.",
     )
 
 
@@ -123,8 +124,3 @@ def left_out(excluded: int, unit: str) -> Check:
         return Check("Without lesion", False, "None was left out.")
     text = f"{excluded} {unit} without lesion were left out; the promise is not for such ones."
     return Check("Without lesion", True, text)
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _TOLD} more" if len(names) > _TOLD else ""
-    return ", ".join(names[:_TOLD]) + more
