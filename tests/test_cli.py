@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import nibabel as nib
@@ -314,6 +315,7 @@ def test_bad_calibration_cases_leave_nothing_behind(tmp_path, capsys, spoil, mes
         (["old/cases.csv", "--rule=label > 0"], "a manifest has a rule for each case"),
         (["old/cases.csv", "--by-group", "--per=draw"], "does not go with --per"),
         (["old/cases.csv", "--alpha=2"], "alpha must lie strictly between 0 and 1, found 2.0"),
+        (["old/cases.csv", "-o", "old"], "expected a name that ends in .json"),
         (["old/cases.csv", "-o", "a.txt"], "expected a name that ends in .json"),
         (["old/cases.csv", "-o", "nowhere/a.json"], "there is no folder nowhere to write to"),
         (["old/cases.csv", "--channel=1"], "holds one map, so there is no channel 1"),
@@ -408,6 +410,10 @@ def test_cases_without_lesion_are_told_and_left_out(data, tmp_path, capsys):
     words = ["--eps=0.1", "--alpha=0.1", "--empty=refuse", "-o", tmp_path / "b.json"]
     assert run("calibrate", "cls", tmp_path / "cases.csv", *words) == 1
     assert "3 cases have an empty truth, first '2-0'" in capsys.readouterr().err
+    assert run("calibrate", "cls", data / "old/cases.csv", *words) == 0
+    words = [tmp_path / "b.json", tmp_path / "cases.csv", "-o", tmp_path / "t.csv"]
+    assert run("evaluate", *words) == 1
+    assert "case '2-0' has no lesion, which this calibration refuses" in capsys.readouterr().err
 
 
 def test_too_few_cases_are_told(tmp_path, capsys):
@@ -475,6 +481,51 @@ def test_output_folders_that_cannot_be_written_are_refused(data, tmp_path, capsy
         assert run("predict", out, data / "new/cases.csv", "-o", folder) == 1
         told = refused(capsys)
         assert "there is no folder" in told or "File exists" in told
+
+
+def test_folders_that_refuse_to_be_written_are_told(data, tmp_path, capsys, monkeypatch):
+    """Also where, as for an administrator, permissions would not stop it."""
+
+    def full(**_):
+        raise OSError(28, "No space left on device")
+
+    out = cls(data, tmp_path / "a.json")
+    capsys.readouterr()
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    assert run("predict", out, data / "new/cases.csv", "-o", tmp_path / "masks") == 1
+    assert f"{tmp_path} cannot be written to: No space left on device" in refused(capsys)
+    words = ["--eps=0.1", "--alpha=0.1", "-o", tmp_path / "b.json"]
+    assert run("calibrate", "cls", data / "old/cases.csv", *words) == 1
+    assert "No space left on device" in refused(capsys)
+
+
+def test_names_that_would_lead_elsewhere_are_refused(data, tmp_path, capsys):
+    out = cls(data, tmp_path / "a.json")
+    text = (data / "new/cases.csv").read_text().replace("2-5,", "../2-5,", 1)
+    (data / "new/elsewhere.csv").write_text(text)
+    capsys.readouterr()
+    assert run("predict", out, data / "new/elsewhere.csv", "-o", tmp_path / "masks") == 1
+    assert "case '../2-5': the name cannot be that of a file" in refused(capsys)
+
+
+def test_a_folder_does_not_say_which_of_two_rules_holds(data, tmp_path, capsys):
+    lines = (data / "old/cases.csv").read_text().splitlines()
+    lines[1] = lines[1].replace("label > 0", "label == 1")
+    (data / "old/two.csv").write_text("\n".join(lines))
+    words = ["--eps=0.1", "--alpha=0.1", "-o", tmp_path / "a.json"]
+    assert run("calibrate", "cls", data / "old/two.csv", *words) == 0
+    capsys.readouterr()
+    assert run("predict", tmp_path / "a.json", data / "new/scores", "-o", tmp_path / "m") == 1
+    assert "the label rules ('label == 1', 'label > 0'): give a manifest" in refused(capsys)
+
+
+def test_one_name_twice_in_a_folder_is_refused(tmp_path, data, capsys):
+    shutil.copytree(data / "new/scores", tmp_path / "scores")
+    (tmp_path / "scores/2-0.nii").touch()
+    out = cls(data, tmp_path / "a.json")
+    capsys.readouterr()
+    assert run("predict", out, tmp_path / "scores", "-o", tmp_path / "masks") == 1
+    assert "case '2-0' comes twice" in refused(capsys)
 
 
 def test_the_module_runs_as_a_program(tmp_path):

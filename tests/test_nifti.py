@@ -10,7 +10,15 @@ import pytest
 from niftis import AFFINE, SPACING, small_cases, write_image
 
 from confseg.manifest import Row, Rule
-from confseg.nifti import Reading, read_case, read_labels, read_nifti, read_score, write_mask
+from confseg.nifti import (
+    Reading,
+    files_of,
+    read_case,
+    read_labels,
+    read_nifti,
+    read_score,
+    write_mask,
+)
 
 SHAPE = (4, 5, 6)
 
@@ -251,3 +259,36 @@ def test_other_npz_files_are_refused(tmp_path, arrays, message):
     (tmp_path / "a.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:200])
     with pytest.raises(ValueError, match="a.npz cannot be read"):
         read_score(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda image: image.header.__setitem__("xyzt_units", 7), "the header has no unit 7"),
+        (lambda image: image.header.__setitem__("srow_x", np.nan), "the affine is no affine"),
+    ],
+)
+def test_headers_without_meaning_are_refused(tmp_path, spoil, message):
+    image = nib.Nifti1Image(np.zeros(SHAPE), AFFINE)
+    image.update_header()
+    spoil(image)
+    (tmp_path / "a.nii").write_bytes(
+        image.header.binaryblock + b"\0" * 4 + np.zeros(SHAPE).tobytes()
+    )
+    with pytest.raises(ValueError, match=f"a.nii: {message}"):
+        read_nifti(tmp_path / "a.nii")
+
+
+def test_colors_are_refused(tmp_path):
+    colors = np.zeros(SHAPE, [("R", "u1"), ("G", "u1"), ("B", "u1")])
+    nib.save(nib.Nifti1Image(colors, AFFINE), tmp_path / "a.nii")
+    with pytest.raises(ValueError, match="a.nii holds no numbers"):
+        read_nifti(tmp_path / "a.nii")
+
+
+def test_the_grid_of_npz_files_counts_as_one_of_the_files(tmp_path):
+    for name in ("a.npz", "a.nii.gz", "b.nii"):
+        (tmp_path / name).touch()
+    named = files_of(Row("one", score=tmp_path / "a.npz", truth=tmp_path / "b.nii"))
+    assert [file.name for file in named] == ["a.npz", "b.nii", "a.nii.gz"]
+    assert files_of(Row("one", score=tmp_path / "b.nii")) == [tmp_path / "b.nii"]
