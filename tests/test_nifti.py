@@ -74,6 +74,14 @@ def test_units(tmp_path, unit, shape, spacing):
     assert found == spacing if spacing is None else found == pytest.approx(spacing)
 
 
+def test_the_spacing_is_the_decimal_that_was_meant(tmp_path):
+    turn = np.deg2rad(7)
+    slanted = np.diag([0.3, 0.3, 3, 1])
+    slanted[:2, :2] = 0.3 * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    path = write_image(tmp_path / "a.nii", np.zeros(SHAPE, np.float32), slanted)
+    assert read_nifti(path).spacing == (0.3, 0.3, 3.0)
+
+
 @pytest.mark.parametrize(
     ("rule", "lesion"), [("label > 0", {1, 2, 3}), ("label >= 2", {2, 3}), ("label == 1", {1})]
 )

@@ -1,8 +1,9 @@
 """Score maps and true masks from NIfTI files, and masks back into them.
 
 An image keeps the axes and the orientation of its file; nothing is turned or resampled. The
-spacing is that of the affine. A score map and its truth must lie on one grid. Probabilities of
-several classes, in a fourth axis or in nnU-Net's ``.npz``, become one map of the lesion.
+spacing is that of the header, with which the affine must agree. A score map and its truth must
+lie on one grid. Probabilities of several classes, in a fourth axis or in nnU-Net's ``.npz``,
+become one map of the lesion.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from .case import Case, Spacing, naming
+from .exact import as_decimal
 from .manifest import Row, Rule
 from .storage import write_whole
 
@@ -330,17 +332,16 @@ def _spacing(image: nib.Nifti1Image, unit: str) -> Spacing | None:
     edges = np.linalg.norm(affine, axis=0)
     if not np.isfinite(image.affine).all() or edges.min() <= 0:
         raise ValueError(f"the affine is no affine: {image.affine.tolist()}")
-    stored = np.array(image.header.get_zooms()[:axes])
+    # 0.3 and not 0.30000001: stored in 32 bits, and free of what turning does to an affine.
+    stored = [as_decimal("an edge of a voxel", edge) for edge in image.header.get_zooms()[:axes]]
     if not np.allclose(edges, stored, rtol=_SPACING_TOLERANCE, atol=0):
-        raise ValueError(
-            f"the affine gives voxels of {edges.tolist()}, the header {stored.tolist()}"
-        )
+        raise ValueError(f"the affine gives voxels of {edges.tolist()}, the header {stored}")
     directions = affine / edges
     if not np.allclose(directions.T @ directions, np.eye(axes), rtol=0, atol=_SQUARE_TOLERANCE):
         raise ValueError("the axes are not at right angles; resample first, or distances are wrong")
     if unit == "unknown" and (axes < 3 or image.shape[2] == 1):
         return None
-    return tuple((edges * _MM[unit]).tolist())
+    return tuple(edge * _MM[unit] for edge in stored)
 
 
 def _read_npz(path: Path) -> Image:
