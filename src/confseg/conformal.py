@@ -276,7 +276,11 @@ class SplitConformal:
         if per not in get_args(Per):
             raise ValueError(f"per must be one of {get_args(Per)}, found {per!r}")
         rows = list(per_case(self._case_numbers, cases, n_jobs, progress))
-        kept, excluded = without_empty(rows, getattr(self, "empty", "zero"))
+        return self._calibrate_rows(rows, per, seed)
+
+    def _calibrate_rows(self, rows: list[CaseNumbers], per: Per = "case", seed: int = 0) -> Self:
+        """`calibrate` for cases whose numbers are known."""
+        kept, excluded = without_empty(rows, getattr(self, "empty", "zero"), stacklevel=4)
         self._check_one_spacing_rule(kept)
         if per != "case":
             everyone = _by_patient(rows)
@@ -456,7 +460,7 @@ class SplitConformal:
             warnings.warn(
                 f"{self.n_} calibration {_UNITS[self._calibrated().per].name}s are too few: "
                 f"{trivial}; at least {needed} are needed",
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _trivial(self) -> str:
@@ -534,8 +538,11 @@ def per_case(
     )
 
 
-def without_empty(rows: list[R], rule: Empty) -> tuple[list[R], int]:
-    """The rows of cases that count, and how many were left out for want of a lesion."""
+def without_empty(rows: list[R], rule: Empty, stacklevel: int = 3) -> tuple[list[R], int]:
+    """The rows of cases that count, and how many were left out for want of a lesion.
+
+    The warning points `stacklevel` calls up, by default to the caller of the caller.
+    """
     if not rows:
         raise ValueError("expected at least one calibration case, found none")
     empty = sum(row.empty for row in rows)
@@ -549,7 +556,7 @@ def without_empty(rows: list[R], rule: Empty) -> tuple[list[R], int]:
     warnings.warn(
         f"{empty} of {len(rows)} cases have an empty truth and were left out: the guarantee "
         "is for cases that bear a lesion",
-        stacklevel=3,
+        stacklevel=stacklevel,
     )
     return [row for row in rows if not row.empty], empty
 

@@ -27,7 +27,7 @@ from .exact import fewest_cases
 GroupFunction = Callable[[NDArray, Spacing | None], str]
 M = TypeVar("M", bound=SplitConformal)
 
-_FORMAT = "confseg calibration by group"
+FORMAT = "confseg calibration by group"
 
 
 class _Grouped(NamedTuple):
@@ -128,8 +128,11 @@ class Mondrian(Generic[M]):
             cases without lesion were left out.
         """
         self._methods = None
-        rows = list(per_case(self._row, cases, n_jobs, progress))
-        kept, _ = without_empty(rows, getattr(self.method, "empty", "zero"))
+        return self._calibrate_rows(list(per_case(self._row, cases, n_jobs, progress)))
+
+    def _calibrate_rows(self, rows: list[_Grouped]) -> Self:
+        """`calibrate` for cases whose numbers and groups are known."""
+        kept, _ = without_empty(rows, getattr(self.method, "empty", "zero"), stacklevel=4)
         self.method._check_one_spacing_rule([row.numbers for row in kept])
         methods = {}
         for name in sorted({row.group for row in kept}):
@@ -241,7 +244,7 @@ class Mondrian(Generic[M]):
             The JSON text. A function that finds the group is not part of it.
         """
         data = {
-            "format": _FORMAT,
+            "format": FORMAT,
             "function": self.group is not None,
             "groups": {name: json.loads(m.to_json()) for name, m in self.methods_.items()},
         }
@@ -282,8 +285,8 @@ class Mondrian(Generic[M]):
         """
         label, data = storage.load(source)
         with naming(label):
-            if not isinstance(data, dict) or data.get("format") != _FORMAT:
-                raise ValueError(f"not a {_FORMAT}")
+            if not isinstance(data, dict) or data.get("format") != FORMAT:
+                raise ValueError(f"not a {FORMAT}")
             if data.get("sha256") != storage.digest(data):
                 raise ValueError("damaged: the contents do not match their checksum")
             if data["function"] != (group is not None):
@@ -320,7 +323,7 @@ class Mondrian(Generic[M]):
             warnings.warn(
                 f"too few calibration cases in the groups {small}, at least {needed} are needed in "
                 "each: predictions there are trivial. Join groups, or find more cases",
-                stacklevel=3,
+                stacklevel=4,
             )
 
 
