@@ -9,13 +9,10 @@ import sys
 import zipfile
 from pathlib import Path
 
+from .errors import DownloadError
 from .registry import File
 
 ATTEMPTS = 3
-
-
-class DownloadError(RuntimeError):
-    """A data set could not be had; the message says why and what to do."""
 
 
 def run_pip(requirement: str, folder: Path) -> None:

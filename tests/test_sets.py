@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import alphas, calibration_sets, cases
+from strategies import alphas, calibration_sets, cases, tolerances
 from test_fields import public_fields, rank_filter
 
 from confseg import Case, ConfidenceSets, Sets, fields
@@ -61,6 +61,23 @@ def test_marginal_cutoffs_equal_brute_force(calibration, inner, outer, control, 
     assert (method.cutoff_inner_, method.cutoff_outer_) == expected[:2]
     assert method.critical_values_.inner.tolist() == expected[2]
     assert method.critical_values_.outer.tolist() == expected[3]
+
+
+@given(set_of_cases, cases(empty=True, spaced=True), public_fields, tolerances, tolerances, alphas)
+def test_tolerances_equal_brute_force(calibration, new, field, false, miss, alpha):
+    method = ConfidenceSets(alpha, inner=field, outer=field, false=false, miss=miss)
+    method.calibrate(calibration)
+    images = [(field_of(field, case), case.truth) for case in calibration]
+    c_in = [brute.inner_cutoff(image, truth, false, "fdp") for image, truth in images]
+    c_out = [brute.outer_cutoff(image, truth, miss) for image, truth in images]
+    assert method.critical_values_.inner.tolist() == c_in
+    assert method.critical_values_.outer.tolist() == c_out
+    worst = [max(tau, -c) for tau, c in zip(c_in, c_out, strict=True)]
+    assert method.cutoff_inner_ == brute.conformal_quantile(worst, alpha)
+    image = field_of(field, new)
+    kept = not brute.too_false(image, new.truth, method.cutoff_inner_, false, "fdp")
+    kept &= brute.missed(image, new.truth, method.cutoff_outer_) <= brute.allowed(miss, new.truth)
+    assert method.complies(new) is kept
 
 
 @given(
@@ -181,3 +198,16 @@ def test_statement_speaks_of_the_side_that_is_controlled(control, words):
     method = ConfidenceSets(0.1, control, weights=weights).calibrate(calibration)
     assert words in method.statement()
     assert "39 cases" in method.statement()
+
+
+def test_statement_names_the_tolerances():
+    calibration = [Case([0.9, k / 32], [True, False]) for k in range(1, 20)]
+    tolerant = ConfidenceSets(0.1, false=0.1, miss=0.05).calibrate(calibration).statement()
+    assert "at most 10% of the inner set's voxels are no lesion and at most 5%" in tolerant
+    assert "of the lesion's voxels lie outside the outer set, together," in tolerant
+
+
+@pytest.mark.parametrize("name", ["false", "miss"])
+def test_tolerances_out_of_range_are_refused(name):
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\), found 1.0"):
+        ConfidenceSets(0.1, **{name: 1.0})

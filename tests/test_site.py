@@ -1,7 +1,9 @@
 """The built pages have no faults, and the check that says so finds every kind of fault."""
 
+import re
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 from site_check import check_site
@@ -45,6 +47,15 @@ def test_notebook_pages_offer_the_notebook(site: Path) -> None:
     for notebook in (ROOT / "book").glob("*.ipynb"):
         page = (site / "book" / f"{notebook.stem}.html").read_text()
         assert f'_sources/book/{notebook.name}"' in page
+
+
+def test_every_numbered_statement_is_in_the_index(site: Path) -> None:
+    index = (site / "book" / "theorems.html").read_text()
+    for path in (ROOT / "book").glob("ch*.ipynb"):
+        for cell in nbformat.read(path, as_version=4).cells:
+            labels = re.findall(r"^[`:]{3,}\{prf:.*\n:label: (\S+)", cell.source, re.MULTILINE)
+            for label in labels:
+                assert f'href="{path.stem}.html#{label}"' in index
 
 
 def test_the_launch_buttons_wait_for_an_address(site: Path) -> None:

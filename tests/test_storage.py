@@ -21,8 +21,12 @@ METHODS = {
     "inner": lambda: ConfidenceSets(0.1, "inner", fields.smooth(1.7)),
     "outer": lambda: ConfidenceSets(0.1, "outer", outer=fields.signed_distance(0.3, "cube")),
     "weighted": lambda: ConfidenceSets(0.2, "weighted", fields.identity, weights=(0.08, 0.12)),
+    "tolerant sets": lambda: ConfidenceSets(0.1, false=0.2, miss=0.05),
     "margin": lambda: Margin(0.1, 0.99, "mm", 0.45),
     "margin in steps": lambda: Margin(np.float32(0.2), metric="cross"),
+    "false discoveries": lambda: CLS(0.1, 0.3, rate="fdp"),
+    "eroded": lambda: Margin(0.1, 0.9, side="inner"),
+    "both margins": lambda: Margin(0.2, side="both", weights=(0.05, 0.15)),
     "NumPy numbers": lambda: ConfidenceSets(
         0.1, inner=fields.smooth(np.float32(2)), outer=fields.signed_distance(np.float32(0.25))
     ),
@@ -96,7 +100,7 @@ def test_every_float_comes_back(seed):
 def test_what_is_in_the_file():
     data = json.loads(METHODS["CLS"]().calibrate(SPACED).to_json())
     assert data["method"] == "CLS"
-    assert data["parameters"] == {"eps": 0.1, "alpha": 0.3, "empty": "exclude"}
+    assert data["parameters"] == {"eps": 0.1, "alpha": 0.3, "empty": "exclude", "rate": "fnr"}
     assert data["n"] == len(data["nonconformity_scores"]) == 25
     assert data["confseg_version"]
     assert data["nonconformity_scores"][0]["case"] == "phantom 0"
@@ -163,6 +167,8 @@ def changed(path):
         place[last] = not value
     elif isinstance(value, str):
         place[last] = value + "x"
+    elif value is None:
+        place[last] = 0
     else:
         place[last] = value + 1 if isinstance(value, int) else math.nextafter(value, 9)
     return json.dumps(data)

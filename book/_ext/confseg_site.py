@@ -5,6 +5,8 @@
 - Every id is there once: sphinx-proof and sphinx-exercise give all theorems, proofs, exercises
   and solutions of a page the same.
 - A chapter's number is the one in its file name: it stays when chapters before it are missing.
+- The pages of source code lead back to where the reference lists a name. Sphinx expects all names
+  of one file under one module, and here some stand under `confseg` and some under their own.
 """
 
 import re
@@ -18,6 +20,8 @@ from sphinx_external_toc.collectors import TocTreeCollectorWithStyles
 
 SHARED_IDS = ["proof-content", "exercise-content", "solution-content"]
 CHAPTER = re.compile(r"book/ch(\d+)_")
+SOURCE = re.compile(r"_modules/(confseg/.+)")
+LISTED = re.compile(r"(book/api\.html#)confseg\.([\w.]+)")
 ELSEWHERE = re.compile(r"(https?:)?//")
 # Thebe fetches its code from another host; the state of live widgets only serves scripts that do.
 UNWANTED = re.compile(r"thebe|widget-state", re.IGNORECASE)
@@ -76,6 +80,26 @@ def stay_on_this_host(
         ]
 
 
+def lead_back(
+    app: Sphinx,
+    pagename: str,
+    templatename: str,
+    context: dict[str, Any],
+    doctree: Any,
+) -> None:
+    """Correct links from a page of source code to names that its module lists itself."""
+    if not (match := SOURCE.match(pagename)):
+        return
+    module, listed = match[1].replace("/", "."), app.env.get_domain("py").objects
+
+    def listed_name(link: re.Match[str]) -> str:
+        own = f"{module}.{link[2]}"
+        known = f"confseg.{link[2]}" in listed or own not in listed
+        return link[0] if known else f"{link[1]}{own}"
+
+    context["body"] = LISTED.sub(listed_name, context["body"])
+
+
 def number_chapters_by_file(env: BuildEnvironment) -> None:
     """Put the number of a chapter's file name in place of its rank in the table of contents."""
     for docname, numbers in env.toc_secnumbers.items():
@@ -108,5 +132,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", need_an_address)
     app.connect("doctree-read", tidy_proofs)
     app.connect("doctree-resolved", drop_thebe_settings, priority=900)
+    app.connect("html-page-context", lead_back)
     app.connect("html-page-context", stay_on_this_host, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -190,7 +190,9 @@ def check_values(score: NDArray, probability: bool = False) -> None:
         bad = np.count_nonzero(~np.isfinite(score))
         raise ValueError(f"the score must be finite, found {bad} NaN or infinite voxels")
     if probability and (low < 0 or high > 1):
-        raise ValueError(f"probabilities must lie in [0, 1], found values from {low} to {high}")
+        raise ValueError(
+            f"probabilities must lie in [0, 1], found values from {low} to {high}; are they logits?"
+        )
 
 
 def _between_0_and_1(score: NDArray[np.floating]) -> bool:

@@ -20,13 +20,16 @@ from numpy.typing import ArrayLike, NDArray
 from tqdm.auto import tqdm
 
 from . import storage
+from .boxes import Box, whole_box
 from .case import Case, Spacing, as_score, as_spacing, check_values, naming
-from .critical import inner_cutoff_unchecked, outer_cutoff_unchecked
-from .exact import fewest_cases, tolerated
+from .critical import Rate, inner_cutoff_unchecked, outer_cutoff_unchecked
+from .exact import check_level, exact, fewest_cases, tolerated
 from .fields import Field, field_on
 from .quantile import conformal_quantile, coverage_law
+from .weighted import effective_cases
 
 Empty = Literal["exclude", "zero", "refuse"]
+Per = Literal["case", "worst", "draw"]
 T = TypeVar("T")
 
 
@@ -57,6 +60,10 @@ class Outer:
         """The set at a cut-off; `score` and the set have one shape."""
         return self.field.level_set(score, spacing, cutoff, strict=False)
 
+    def support(self, score: NDArray, truth: NDArray[np.bool_]) -> Box:
+        """The part of the image that decides nonconformity and compliance."""
+        return self.field.support(score, truth)
+
     def complies(self, region: NDArray[np.bool_], truth: NDArray[np.bool_]) -> bool:
         """Whether the region keeps the promise, on integer counts."""
         lesion, missed = int(np.count_nonzero(truth)), int(np.count_nonzero(truth & ~region))
@@ -65,13 +72,20 @@ class Outer:
 
 @dataclass(frozen=True)
 class Inner:
-    """The region ``{field > cutoff}`` lies inside the lesion."""
+    """The region ``{field > cutoff}`` lies inside the lesion, but for a share `false`.
+
+    The share is one of the background (`rate` "fpr") or of the region itself ("fdp").
+    """
 
     field: Field
+    false: float | Fraction = 0.0
+    rate: Rate = "fpr"
 
     def nonconformity(self, field: NDArray, truth: NDArray[np.bool_]) -> float:
         """The smallest cut-off that keeps the promise: larger means worse."""
-        return inner_cutoff_unchecked(field, truth)
+        # A case that would keep it anywhere asks for no larger region than the largest there is.
+        critical = inner_cutoff_unchecked(field, truth, self.false, self.rate)
+        return max(critical, self.field.smallest)
 
     def cutoff(self, quantile: float) -> float:
         """The cut-off that belongs to a quantile of the nonconformity scores."""
@@ -81,14 +95,60 @@ class Inner:
         """The set at a cut-off; `score` and the set have one shape."""
         return self.field.level_set(score, spacing, cutoff, strict=True)
 
+    def support(self, score: NDArray, truth: NDArray[np.bool_]) -> Box:
+        """The part of the image that decides nonconformity and compliance."""
+        # A share counts voxels wherever they lie, those of the background or of the region. No
+        # region of a field that is bounded below leaves the support.
+        confined = self.rate == "fdp" and self.field.smallest > -np.inf
+        if self.false and not confined:
+            return whole_box(score.shape)
+        return self.field.support(score, truth)
+
     def complies(self, region: NDArray[np.bool_], truth: NDArray[np.bool_]) -> bool:
-        """Whether the region keeps the promise."""
-        return not (region & ~truth).any()
+        """Whether the region keeps the promise, on integer counts."""
+        wrong = int(np.count_nonzero(region & ~truth))
+        whole = np.count_nonzero(region if self.rate == "fdp" else ~truth)
+        return wrong <= tolerated(self.false, whole)
 
 
 Side = Outer | Inner
 
 _TRIVIAL = {"inner": "the inner region is empty", "outer": "the outer region is the whole image"}
+
+
+class Unit(NamedTuple):
+    """What the promise counts, as the parts of sentences that say so."""
+
+    name: str
+    counted: str
+    new: str
+    scope: str
+    limit: str
+
+
+_UNITS: dict[Per, Unit] = {
+    "case": Unit(
+        "case",
+        counted="",
+        new="a new case",
+        scope="",
+        limit=", or if cases of one patient are counted as independent",
+    ),
+    "worst": Unit(
+        "patient",
+        counted=", each by the worst of its cases",
+        new="a new patient",
+        scope="in all cases of the patient at once, ",
+        limit="",
+    ),
+    "draw": Unit(
+        "patient",
+        counted=", each by one case drawn at random",
+        new="a new patient",
+        scope="in one case drawn at random from the patient's, ",
+        limit=", or for all cases of a patient at once",
+    ),
+}
 
 
 class Promise(NamedTuple):
@@ -135,6 +195,9 @@ class Calibration:
     excluded: int
     spaced: bool
     cutoffs: dict[str, float]
+    per: Per = "case"
+    weights: NDArray[np.float64] | None = None
+    test_weight: float = 1.0
 
 
 @dataclass(kw_only=True, eq=False)
@@ -165,7 +228,13 @@ class SplitConformal:
         raise NotImplementedError
 
     def calibrate(
-        self, cases: Iterable[Case], n_jobs: int | None = 1, progress: bool = False
+        self,
+        cases: Iterable[Case],
+        n_jobs: int | None = 1,
+        progress: bool = False,
+        *,
+        per: Per = "case",
+        seed: int = 0,
     ) -> Self:
         """Choose the cut-offs from calibration cases.
 
@@ -180,6 +249,13 @@ class SplitConformal:
             with it the backend.
         progress : bool, default False
             Whether to show a progress bar.
+        per : {"case", "worst", "draw"}, default "case"
+            What is drawn independently. "case": every case, such as one scan of each patient.
+            Otherwise the patients are, and each gives one number. "worst": that of its worst
+            case, so that the promise is for all cases of a new patient at once. "draw": that of
+            one case drawn at random, so that it is for one case drawn from a new patient.
+        seed : int, default 0
+            Seed of the draw, which depends on the order of the cases besides.
 
         Returns
         -------
@@ -188,8 +264,8 @@ class SplitConformal:
         Raises
         ------
         ValueError
-            If there is no usable case or one is unsound; the message names the case. The method
-            is then left uncalibrated.
+            If there is no usable case or one is unsound, or names no patient where patients
+            count; the message names the case. The method is then left uncalibrated.
 
         Warns
         -----
@@ -197,9 +273,25 @@ class SplitConformal:
             If cases without lesion were left out, or if there are too few cases.
         """
         self._calibration = None
+        if per not in get_args(Per):
+            raise ValueError(f"per must be one of {get_args(Per)}, found {per!r}")
         rows = list(per_case(self._case_numbers, cases, n_jobs, progress))
-        kept, excluded = without_empty(rows, getattr(self, "empty", "zero"))
+        return self._calibrate_rows(rows, per, seed)
+
+    def _calibrate_rows(self, rows: list[CaseNumbers], per: Per = "case", seed: int = 0) -> Self:
+        """`calibrate` for cases whose numbers are known."""
+        kept, excluded = without_empty(rows, getattr(self, "empty", "zero"), stacklevel=4)
         self._check_one_spacing_rule(kept)
+        if per != "case":
+            everyone = _by_patient(rows)
+            kept = _one_per_patient(_by_patient(kept), per, seed)
+            excluded = len(everyone) - len(kept)
+        self._calibrate_on(kept, excluded, per)
+        self._warn_if_trivial()
+        return self
+
+    def _calibrate_on(self, kept: list[CaseNumbers], excluded: int, per: Per = "case") -> None:
+        """Choose the cut-offs from the numbers of the cases or patients that count."""
         scores = {
             side: np.array([row.scores[side] for row in kept], dtype=np.float64)
             for side in self._sides
@@ -211,9 +303,8 @@ class SplitConformal:
             excluded=excluded,
             spaced=kept[0].spaced,
             cutoffs=self._cutoffs(scores),
+            per=per,
         )
-        self._warn_if_trivial()
-        return self
 
     def complies(self, case: Case) -> bool:
         """Whether the prediction for `case` keeps every promise; counted in voxels.
@@ -243,19 +334,27 @@ class SplitConformal:
             One paragraph.
         """
         calibration = self._calibrated()
-        n = len(calibration.names)
+        unit = _UNITS[calibration.per]
+        bearer = "scans" if calibration.per == "case" else "patients"
         left_out = (
             f" ({calibration.excluded} without lesion were left out, so that the promise is "
-            "for scans with a lesion)"
+            f"for {bearer} with a lesion)"
             if calibration.excluded
             else ""
         )
+        if calibration.weights is not None:
+            return (
+                f"Calibrated on {self.n_} {unit.name}s{unit.counted}{left_out}, weighted for "
+                f"{unit.new} of weight {calibration.test_weight:.4g}. "
+                f"{self._weighted_guarantee(unit, calibration.weights)}"
+            )
         return (
-            f"Calibrated on {n} cases{left_out}. For a new case drawn from the same population "
-            f"as these, handled by the same segmenter, {self._guarantee()} {self._spread(n)} "
-            "The promise is an average over cases; it does not say which cases fail, and it does "
-            "not hold for patients, scanners or segmenters that differ from those it was "
-            "calibrated on, or if cases of one patient are counted as independent."
+            f"Calibrated on {self.n_} {unit.name}s{unit.counted}{left_out}. For {unit.new} "
+            f"drawn from the same population as these, handled by the same segmenter, "
+            f"{unit.scope}{self._guarantee()} {self._spread(unit.name)} "
+            f"The promise is an average over {unit.name}s; it does not say which {unit.name}s "
+            "fail, and it does not hold for patients, scanners or segmenters that differ from "
+            f"those it was calibrated on{unit.limit}."
         )
 
     def to_json(self, path: storage.Path | None = None) -> str:
@@ -298,12 +397,12 @@ class SplitConformal:
 
     @property
     def n_(self) -> int:
-        """Number of cases that the calibration used."""
+        """Number of scores that the calibration used: of cases, or of patients."""
         return len(self._calibrated().names)
 
     @property
     def nonconformity_(self) -> NDArray[np.float64]:
-        """Nonconformity score per calibration case; larger means worse.
+        """Nonconformity score per calibration case or patient; larger means worse.
 
         Shape ``(n_,)``, or ``(n_, 2)`` for weighted confidence sets, which make two promises.
         """
@@ -313,7 +412,7 @@ class SplitConformal:
 
     @property
     def patients_(self) -> tuple[str, ...]:
-        """Patient of each calibration case, in the order of the scores."""
+        """Patient of each score, in the order of the scores."""
         return self._calibrated().patients
 
     def _case_numbers(self, case: Case) -> CaseNumbers:
@@ -344,19 +443,24 @@ class SplitConformal:
     def _in_mm(self) -> bool:
         return any(side.field.in_mm for side in self._sides.values())
 
-    def _cutoffs(self, scores: dict[str, NDArray[np.float64]]) -> dict[str, float]:
+    def _cutoffs(
+        self,
+        scores: dict[str, NDArray[np.float64]],
+        quantile: Callable[[NDArray, float], float] = conformal_quantile,
+    ) -> dict[str, float]:
         cutoffs: dict[str, float] = {}
         for promise in self._promises:
-            quantile = conformal_quantile(_worst(scores, promise), promise.alpha)
-            cutoffs |= {name: self._sides[name].cutoff(quantile) for name in promise.sides}
+            limit = quantile(_worst(scores, promise), promise.alpha)
+            cutoffs |= {name: self._sides[name].cutoff(limit) for name in promise.sides}
         return cutoffs
 
     def _warn_if_trivial(self) -> None:
         if trivial := self._trivial():
             needed = max(fewest_cases(promise.alpha) for promise in self._promises)
             warnings.warn(
-                f"{self.n_} calibration cases are too few: {trivial}; at least {needed} are needed",
-                stacklevel=3,
+                f"{self.n_} calibration {_UNITS[self._calibrated().per].name}s are too few: "
+                f"{trivial}; at least {needed} are needed",
+                stacklevel=4,
             )
 
     def _trivial(self) -> str:
@@ -379,17 +483,36 @@ class SplitConformal:
             raise NotCalibratedError(f"{self!r} has not been calibrated: call calibrate first")
         return self._calibration
 
-    def _spread(self, n: int) -> str:
+    def _weighted_guarantee(self, unit: Unit, weights: NDArray[np.float64]) -> str:
+        useless = {"inner": np.inf, "outer": -np.inf}
+        cutoffs = self._calibrated().cutoffs
+        empty = [_TRIVIAL[side] for side, cutoff in cutoffs.items() if cutoff == useless[side]]
+        trivial = f" Here that says nothing: {' and '.join(empty)}." if empty else ""
+        worth = effective_cases(weights) if weights.any() else 0
+        return (
+            f"For {unit.new} from the population that the weights lead to, handled by the same "
+            f"segmenter, {unit.scope}{self._guarantee()}{trivial} That probability is over the "
+            f"draw of the calibration {unit.name}s and the new {unit.name} together, each new "
+            f"{unit.name} with the cut-off of its own weight. So weighted, the {unit.name}s are "
+            f"worth about {worth:.3g} of equal weight. The promise assumes that the weights are "
+            f"right, the ratio of the new population to the one calibrated on, not learned from "
+            f"these {unit.name}s, and "
+            f"that {unit.name}s with the same covariates are alike in both: it does not hold if "
+            f"segmenter, scanner or readers changed what is found there{unit.limit}."
+        )
+
+    def _spread(self, unit: str) -> str:
+        n = self.n_
         if trivial := self._trivial():
-            return f"So few cases support no more than the trivial answer: {trivial}."
+            return f"So few {unit}s support no more than the trivial answer: {trivial}."
         levels = [promise.alpha for promise in self._promises]
         ends = [coverage_law(n, alpha).interval(0.9) for alpha in levels]
         parts = ", ".join(f"between {100 * low:.1f}% and {100 * high:.1f}%" for low, high in ends)
         each = " (inner, outer)" if len(ends) > 1 else ""
         return (
-            "That probability is over the draw of the calibration cases and the new case "
-            f"together; after {n} calibration cases the long-run share of new cases that keep it "
-            f"lies, in nine calibrations out of ten, {parts}{each}, or higher where scores tie."
+            f"That probability is over the draw of the calibration {unit}s and the new {unit} "
+            f"together; after {n} calibration {unit}s the long-run share of new {unit}s that keep "
+            f"it lies, in nine calibrations out of ten, {parts}{each}, or higher where scores tie."
         )
 
 
@@ -415,8 +538,11 @@ def per_case(
     )
 
 
-def without_empty(rows: list[R], rule: Empty) -> tuple[list[R], int]:
-    """The rows of cases that count, and how many were left out for want of a lesion."""
+def without_empty(rows: list[R], rule: Empty, stacklevel: int = 3) -> tuple[list[R], int]:
+    """The rows of cases that count, and how many were left out for want of a lesion.
+
+    The warning points `stacklevel` calls up, by default to the caller of the caller.
+    """
     if not rows:
         raise ValueError("expected at least one calibration case, found none")
     empty = sum(row.empty for row in rows)
@@ -430,7 +556,7 @@ def without_empty(rows: list[R], rule: Empty) -> tuple[list[R], int]:
     warnings.warn(
         f"{empty} of {len(rows)} cases have an empty truth and were left out: the guarantee "
         "is for cases that bear a lesion",
-        stacklevel=3,
+        stacklevel=stacklevel,
     )
     return [row for row in rows if not row.empty], empty
 
@@ -441,9 +567,49 @@ def check_empty_rule(rule: str) -> None:
         raise ValueError(f"empty must be one of {get_args(Empty)}, found {rule!r}")
 
 
+def check_weights(weights: tuple[float, float], alpha: float) -> tuple[float, float]:
+    """``(alpha inner, alpha outer)`` as floats if they add up to `alpha`, else ValueError."""
+    if len(weights) != 2:
+        raise ValueError(f"expected (alpha inner, alpha outer), found {weights!r}")
+    inner, outer = (check_level("a weight", weight) for weight in weights)
+    if exact(inner) + exact(outer) != exact(alpha):
+        raise ValueError(f"the weights {weights} must add up to alpha = {alpha}")
+    return inner, outer
+
+
 def percent(value: float) -> str:
     """A share in percent as people write it, such as "10%" or "2.5%"."""
     return f"{100 * value:.10g}%"
+
+
+def _by_patient(rows: list[CaseNumbers]) -> dict[str, list[CaseNumbers]]:
+    """The rows of each patient, in the order in which the patients appear."""
+    patients: dict[str, list[CaseNumbers]] = {}
+    for position, row in enumerate(rows, start=1):
+        if not row.patient:
+            raise ValueError(
+                f"case {position} ({row.name!r}): names no patient, so there are no patients "
+                "to count"
+            )
+        patients.setdefault(row.patient, []).append(row)
+    return patients
+
+
+def _one_per_patient(
+    patients: dict[str, list[CaseNumbers]], per: Per, seed: int
+) -> list[CaseNumbers]:
+    """One row for each patient: one drawn, or the worst score on each side."""
+    if per == "draw":
+        rng = np.random.default_rng(seed)
+        return [rows[rng.integers(len(rows))] for rows in patients.values()]
+    return [
+        # The worst case may be another one on each side, so the row bears the patient's name.
+        rows[0]._replace(
+            name=patient,
+            scores={side: max(row.scores[side] for row in rows) for side in rows[0].scores},
+        )
+        for patient, rows in patients.items()
+    ]
 
 
 def _on_case(function: Callable[[Case], T], position: int, case: Case) -> T:
@@ -454,11 +620,12 @@ def _on_case(function: Callable[[Case], T], position: int, case: Case) -> T:
 
 
 def _nonconformity(side: Side, case: Case) -> float:
-    return side.nonconformity(*field_on(side.field, case.score, case.truth, case.spacing))
+    box = side.support(case.score, case.truth)
+    return side.nonconformity(*field_on(side.field, case.score, case.truth, case.spacing, box))
 
 
 def _complies(side: Side, case: Case, cutoff: float) -> bool:
-    box = side.field.support(case.score, case.truth)
+    box = side.support(case.score, case.truth)
     return side.complies(side.region(case.score[box], case.spacing, cutoff), case.truth[box])
 
 

@@ -7,15 +7,16 @@ probability. Every case is drawn independently from one law, so cases are exchan
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage, special
 
 from .case import Case, Spacing
+from .fields import signed_distance
 
 # Cases are made in batches: the filters then work on one large array.
 _BATCH = 64
@@ -114,6 +115,94 @@ def cases(
                 name=f"phantom {start + i}",
                 patient=f"patient {start + i}",
             )
+
+
+def scans(
+    masks: ArrayLike,
+    noise: float = 0.5,
+    correlation: float = 1.0,
+    seed: int | np.random.SeedSequence = 0,
+) -> Iterator[Case]:
+    """Raw images of given lesions, for segmenters that are still to be trained.
+
+    Parameters
+    ----------
+    masks : array_like of bool, shape (n, ...)
+        The true masks, such as those of `cases`.
+    noise : float, default 0.5
+        Standard deviation of the noise; the lesion is brighter than its surroundings by 1.
+    correlation : float, default 1.0
+        Correlation length (voxels) of the noise.
+    seed : int or numpy.random.SeedSequence, default 0
+        Seed of the noise.
+
+    Yields
+    ------
+    Case
+        Its `score` is the raw image; one patient per case.
+
+    Examples
+    --------
+    >>> image = next(scans([case.truth for case in cases(1)]))
+    >>> float(image.score[image.truth].mean() - image.score[~image.truth].mean()) > 0.8
+    True
+    """
+    rng = np.random.default_rng(seed)
+    for i, mask in enumerate(np.asarray(masks)):
+        error = noise * smooth_noise(rng, (1, *mask.shape), correlation)[0]
+        yield Case(mask + error, mask, name=f"phantom {i}", patient=f"patient {i}")
+
+
+@dataclass(frozen=True)
+class Atlas:
+    """A segmenter that can be trained in no time: it remembers, and compares.
+
+    Training stores the images with the signed distances to the contours of their true masks.
+    The score of a new image is the mean of these distances, each weighted by how alike the two
+    images are: by ``exp(-d / (2 bandwidth**2))``, ``d`` being the mean squared difference.
+
+    Parameters
+    ----------
+    bandwidth : float, default 0.15
+        Small: the most similar case decides, and a case that was trained on is known by heart.
+        Large: every image gets the mean shape.
+
+    Raises
+    ------
+    ValueError
+        When trained on a mask that is empty or the whole image.
+
+    References
+    ----------
+    Shape-based averaging of several atlases, as in Rohlfing and Maurer (2007).
+
+    Examples
+    --------
+    >>> one, two = scans([case.truth for case in cases(2)])
+    >>> segment = Atlas(bandwidth=0.1)([one, two])
+    >>> bool(((segment(one.score) > 0) == one.truth).all())
+    True
+    """
+
+    bandwidth: float = 0.15
+
+    def __call__(self, cases: Sequence[Case]) -> Callable[..., NDArray[np.float64]]:
+        """Remember the cases; the result is called with an image (and its spacing, unused)."""
+        images = np.array([case.score for case in cases])
+        distances = np.array([_INSIDE(case.truth) for case in cases])
+        if not np.isfinite(distances).all():
+            raise ValueError("a mask to learn from has no contour: it is empty, or the whole image")
+
+        def segment(image: NDArray, spacing: Spacing | None = None) -> NDArray[np.float64]:
+            squares = (images - image) ** 2
+            unlike = squares.reshape(len(squares), -1).mean(axis=1)
+            weights = special.softmax(-unlike / (2 * self.bandwidth**2))
+            return np.tensordot(weights, distances, axes=1)
+
+        return segment
+
+
+_INSIDE = signed_distance()
 
 
 def smooth_noise(

@@ -37,6 +37,7 @@ __all__ = [
     "TRUTH",
     "Line",
     "compactness_curve",
+    "count_law",
     "coverage_histogram",
     "gray_key",
     "label",
@@ -59,6 +60,7 @@ ACCENT: Final = "#0F766E"
 NEUTRAL: Final = "#5B6770"
 TEXT: Final = "#1F2933"
 _PALE: Final = "#C9D1D6"
+_PALE_ACCENT: Final = "#B9DAD6"
 
 
 class Line(NamedTuple):
@@ -116,6 +118,7 @@ _SERIES: Final = (
     Line("#009E73", _DOTTED, ""),
     Line("#111111", (0, (8, 2)), ""),
 )
+_MARKERS: Final = "oX^sD"
 
 
 def style() -> None:
@@ -602,6 +605,63 @@ def law_band(
         name = "observed" if sd is None else "observed: mean ± sd"
         ax.errorbar(x, mean, sd, color=TEXT, linestyle="none", marker="o", capsize=4, label=name)
     ax.set(xlabel=xlabel, ylabel=ylabel)
+    return _legend(ax)
+
+
+def count_law(
+    ax: Axes | None,
+    counts: Mapping[str, ArrayLike],
+    law: Any,
+    *,
+    xlabel: str = "promises kept",
+    ylabel: str = "calibration sets (%)",
+) -> Axes:
+    """Draw how often each count was seen, as markers over the bars of an exact law.
+
+    Parameters
+    ----------
+    ax : Axes or None
+        Axes, ``None`` for the current ones.
+    counts : mapping of str to array_like of int, shape (repetitions,)
+        Counts by name, such as compliant cases among ``m`` new ones after each of many
+        calibrations.
+    law : frozen SciPy distribution
+        Discrete and with finite support, such as `confseg.compliance_law` gives it.
+    xlabel, ylabel : str
+        Axis labels.
+
+    Returns
+    -------
+    Axes
+        The axes.
+
+    Raises
+    ------
+    ValueError
+        If a count lies outside the support of the law.
+
+    Examples
+    --------
+    >>> _, ax = plt.subplots(num=1, clear=True)
+    >>> law = stats.betabinom(10, 9, 2)
+    >>> ax = count_law(ax, {"drawn": law.rvs(200, random_state=1)}, law)
+    >>> ax.get_ylabel()
+    'calibration sets (%)'
+    """
+    ax = _axes(ax)
+    low, high = (int(end) for end in law.support())
+    k = np.arange(low, high + 1)
+    ax.bar(k, 100 * law.pmf(k), color=_PALE_ACCENT, edgecolor=ACCENT, label="exact law")
+    looks = zip(cycle(_SERIES), cycle(_MARKERS))
+    for (name, seen), (line, marker) in zip(counts.items(), looks, strict=False):
+        values = np.asarray(seen, dtype=int)
+        if values.min() < low or values.max() > high:
+            raise ValueError(f"{name}: expected counts from {low} to {high}, found others")
+        shares = 100 * np.bincount(values - low, minlength=k.size) / values.size
+        look: dict[str, Any] = {"marker": marker, "markersize": 9, "markeredgecolor": "white"}
+        ax.plot(k, shares, color=line.color, linestyle="none", label=name, **look)
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.locator_params(axis="x", integer=True)
     return _legend(ax)
 
 

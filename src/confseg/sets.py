@@ -9,8 +9,9 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .conformal import Inner, Outer, Promise, Side, SplitConformal, percent
-from .exact import check_level, exact
+from .conformal import Inner, Outer, Promise, Side, SplitConformal, check_weights, percent
+from .critical import check_false, check_miss
+from .exact import check_level
 from .fields import Field, FieldFunction, as_field, logit
 
 Control = Literal["joint", "weighted", "inner", "outer"]
@@ -28,7 +29,8 @@ class ConfidenceSets(SplitConformal):
     """Inner and outer confidence sets for the true mask.
 
     ``inner = {f_I > cutoff_inner_}`` and ``outer = {f_O >= cutoff_outer_}``. What holds with
-    probability at least ``1 - alpha`` depends on `control`.
+    probability at least ``1 - alpha`` depends on `control`; up to `false` and `miss`, if shares
+    of voxels may be wrong.
 
     Parameters
     ----------
@@ -44,6 +46,10 @@ class ConfidenceSets(SplitConformal):
         probabilities.
     weights : (float, float), optional
         ``(alpha inner, alpha outer)`` for "weighted"; they add up to `alpha`.
+    false : float, default 0.0
+        Tolerated share of the inner set that is no lesion, ``0 <= false < 1``.
+    miss : float, default 0.0
+        Tolerated share of the lesion outside the outer set, ``0 <= miss < 1``.
 
     Raises
     ------
@@ -69,6 +75,8 @@ class ConfidenceSets(SplitConformal):
     inner: Field | FieldFunction = logit
     outer: Field | FieldFunction = logit
     weights: tuple[float, float] | None = None
+    false: float = 0.0
+    miss: float = 0.0
 
     def __post_init__(self) -> None:
         self.alpha = check_level("alpha", self.alpha)
@@ -76,26 +84,20 @@ class ConfidenceSets(SplitConformal):
             raise ValueError(f"control must be one of {get_args(Control)}, found {self.control!r}")
         self.inner, self.outer = as_field(self.inner), as_field(self.outer)
         self.weights = self._checked_weights()
+        self.false, self.miss = check_false(self.false), check_miss(self.miss)
 
     def _checked_weights(self) -> tuple[float, float] | None:
         if (self.weights is not None) != (self.control == "weighted"):
             raise ValueError(
                 f"weights go with control='weighted', found {self.weights!r} with {self.control!r}"
             )
-        if self.weights is None:
-            return None
-        if len(self.weights) != 2:
-            raise ValueError(f"expected (alpha inner, alpha outer), found {self.weights!r}")
-        inner, outer = (check_level("a weight", weight) for weight in self.weights)
-        if exact(inner) + exact(outer) != exact(self.alpha):
-            raise ValueError(f"the weights {self.weights} must add up to alpha = {self.alpha}")
-        return inner, outer
+        return None if self.weights is None else check_weights(self.weights, self.alpha)
 
     @property
     def _sides(self) -> dict[str, Side]:
         both: dict[str, Side] = {
-            "inner": Inner(as_field(self.inner)),
-            "outer": Outer(as_field(self.outer)),
+            "inner": Inner(as_field(self.inner), self.false, "fdp"),
+            "outer": Outer(as_field(self.outer), self.miss),
         }
         return both if self.control in ("joint", "weighted") else {self.control: both[self.control]}
 
@@ -150,7 +152,15 @@ class ConfidenceSets(SplitConformal):
         )
 
     def _guarantee(self) -> str:
-        inner = "every voxel of the inner set is lesion"
-        outer = "no lesion voxel lies outside the outer set"
+        inner = (
+            f"at most {percent(self.false)} of the inner set's voxels are no lesion"
+            if self.false
+            else "every voxel of the inner set is lesion"
+        )
+        outer = (
+            f"at most {percent(self.miss)} of the lesion's voxels lie outside the outer set"
+            if self.miss
+            else "no lesion voxel lies outside the outer set"
+        )
         what = {"inner": inner, "outer": outer}.get(self.control, f"{inner} and {outer}, together,")
         return f"{what} with a probability of at least {percent(1 - self.alpha)}."

@@ -29,7 +29,7 @@ FORMAT_VERSION = 1
 def write(method: SplitConformal, path: Path | None) -> str:
     """The JSON text of a calibrated method, also written to `path` if one is given."""
     data = _to_dict(method)
-    text = json.dumps({**data, "sha256": _digest(data)}, indent=1, allow_nan=False)
+    text = json.dumps({**data, "sha256": digest(data)}, indent=1, allow_nan=False)
     if path is not None:
         write_whole(FilePath(path), lambda stream: stream.write(text.encode()))
     return text
@@ -37,17 +37,22 @@ def write(method: SplitConformal, path: Path | None) -> str:
 
 def read(kind: type, source: Path, functions: dict[str, Any]) -> Any:
     """The calibrated method of class `kind` from a file or a JSON text."""
-    is_text = isinstance(source, str) and source.lstrip().startswith("{")
-    label = "the JSON text" if is_text else str(source)
-    try:
-        data = json.loads(str(source) if is_text else FilePath(source).read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{label} is damaged: {error}") from error
+    label, data = load(source)
     with naming(label):
         _check_header(data, kind.__name__)
         method = kind(**_parameters(data["parameters"], functions))
     method._calibration = _calibration(data)
     return method
+
+
+def load(source: Path) -> tuple[str, Any]:
+    """What a message calls the source, and what JSON it holds."""
+    is_text = isinstance(source, str) and source.lstrip().startswith("{")
+    label = "the JSON text" if is_text else str(source)
+    try:
+        return label, json.loads(str(source) if is_text else FilePath(source).read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{label} is damaged: {error}") from error
 
 
 def _to_dict(method: SplitConformal) -> dict[str, Any]:
@@ -65,10 +70,12 @@ def _to_dict(method: SplitConformal) -> dict[str, Any]:
             name: value.to_dict() if isinstance(value, Field) else value
             for name, value in parameters.items()
         },
+        "per": calibration.per,
         "n": len(calibration.names),
         "excluded_without_lesion": calibration.excluded,
         "spacing_given": calibration.spaced,
         "cutoffs": {side: _number_to_json(value) for side, value in calibration.cutoffs.items()},
+        **_weights_to_json(calibration),
         "nonconformity_scores": [
             {
                 "case": name,
@@ -83,7 +90,7 @@ def _to_dict(method: SplitConformal) -> dict[str, Any]:
 def _calibration(data: dict[str, Any]) -> Calibration:
     from .conformal import Calibration
 
-    rows, cutoffs = data["nonconformity_scores"], data["cutoffs"]
+    rows, cutoffs, weights = data["nonconformity_scores"], data["cutoffs"], data.get("weights")
     return Calibration(
         names=tuple(row["case"] for row in rows),
         patients=tuple(row["patient"] for row in rows),
@@ -91,7 +98,19 @@ def _calibration(data: dict[str, Any]) -> Calibration:
         excluded=data["excluded_without_lesion"],
         spaced=data["spacing_given"],
         cutoffs={side: float(value) for side, value in cutoffs.items()},
+        per=data.get("per", "case"),  # a file that names no unit counts cases
+        weights=None if weights is None else np.array(weights),
+        test_weight=float(data.get("test_weight", 1)),
     )
+
+
+def _weights_to_json(calibration: Calibration) -> dict[str, Any]:
+    if calibration.weights is None:
+        return {}
+    return {
+        "test_weight": _number_to_json(calibration.test_weight),
+        "weights": calibration.weights.tolist(),
+    }
 
 
 def _parameters(stored: dict[str, Any], functions: dict[str, Any]) -> dict[str, Any]:
@@ -113,13 +132,13 @@ def _check_header(data: Any, method: str) -> None:
         raise ValueError(
             f"format version {data.get('format_version')!r}, expected {FORMAT_VERSION}"
         )
-    if data.get("sha256") != _digest(data):
+    if data.get("sha256") != digest(data):
         raise ValueError("damaged: the contents do not match their checksum")
     if data["method"] != method:
         raise ValueError(f"calibration of a {data['method']}, expected a {method}")
 
 
-def _digest(data: dict[str, Any]) -> str:
+def digest(data: dict[str, Any]) -> str:
     """SHA-256 of everything but the checksum itself, whatever the layout of the text."""
     content = {key: value for key, value in data.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,149 @@
+"""What a calibrated method does on one case with known truth, in a few numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .case import Case, Spacing
+from .conformal import Per, SplitConformal
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """The numbers of one case.
+
+    Attributes
+    ----------
+    case, patient, group : str
+        Its names.
+    left_out : bool
+        Whether calibration would leave it out, for want of a lesion.
+    image, lesion : int
+        Voxels of the image and of the lesion.
+    region, wrong : dict of str to int
+        Voxels of the region of each side, and those of them that are wrong: lesion voxels that
+        the outer region misses, other voxels that the inner one takes.
+    score : dict of str to float
+        Nonconformity score of each side.
+    complies : dict of str to bool
+        Whether the region of each side keeps what is promised of it.
+    """
+
+    case: str
+    patient: str
+    group: str
+    left_out: bool
+    image: int
+    lesion: int
+    region: dict[str, int]
+    wrong: dict[str, int]
+    score: dict[str, float]
+    complies: dict[str, bool]
+
+    @property
+    def kept(self) -> bool:
+        """Whether every promise is kept."""
+        return all(self.complies.values())
+
+
+A = TypeVar("A", bound=Assessment)
+
+
+def assess(method: SplitConformal, case: Case) -> Assessment:
+    """The numbers of one case.
+
+    Parameters
+    ----------
+    method : CLS, ConfidenceSets or Margin
+        The calibrated method.
+    case : Case
+        The case, its truth included.
+
+    Returns
+    -------
+    Assessment
+        The numbers; the images are not kept.
+
+    Raises
+    ------
+    ValueError
+        If the case is unsound, or is without lesion where the method refuses such cases.
+    """
+    numbers = method._case_numbers(case)
+    rule = getattr(method, "empty", "zero")
+    if numbers.empty and rule == "refuse":
+        raise ValueError(f"case {case.name!r} has no lesion, which this calibration refuses")
+    regions = side_regions(method, case.score, case.spacing)
+    wrong = {
+        name: case.truth & ~region if name == "outer" else region & ~case.truth
+        for name, region in regions.items()
+    }
+    return Assessment(
+        case=case.name,
+        patient=case.patient,
+        group=case.group,
+        left_out=numbers.empty and rule == "exclude",
+        image=case.score.size,
+        lesion=int(np.count_nonzero(case.truth)),
+        region={name: int(np.count_nonzero(region)) for name, region in regions.items()},
+        wrong={name: int(np.count_nonzero(part)) for name, part in wrong.items()},
+        score=numbers.scores,
+        complies={
+            name: side.complies(regions[name], case.truth) for name, side in method._sides.items()
+        },
+    )
+
+
+def side_regions(
+    method: SplitConformal, score: NDArray, spacing: Spacing | None
+) -> dict[str, NDArray[np.bool_]]:
+    """The region of each side that a calibrated method speaks of, "inner" or "outer"."""
+    return {name: method._predict(name, score, spacing) for name in method._sides}
+
+
+def units(assessments: Sequence[A], per: Per, seed: int = 0) -> list[tuple[A, ...]]:
+    """The cases that are counted together, as the promise counts them.
+
+    Parameters
+    ----------
+    assessments : sequence of Assessment
+        The cases; those that calibration would leave out are left out.
+    per : {"case", "worst", "draw"}
+        What the method was calibrated on: every case, all cases of a patient at once, or one case
+        drawn from each patient.
+    seed : int, default 0
+        Seed of the draw.
+
+    Returns
+    -------
+    list of tuples of Assessment
+        One tuple per case or patient; what is promised has to hold in all cases of a tuple.
+
+    Raises
+    ------
+    ValueError
+        If patients count and a case names none.
+    """
+    counted = [each for each in assessments if not each.left_out]
+    if per == "case":
+        return [(each,) for each in counted]
+    patients: dict[str, list[A]] = {}
+    for each in counted:
+        if not each.patient:
+            raise ValueError(f"case {each.case!r} names no patient, but patients are counted")
+        patients.setdefault(each.patient, []).append(each)
+    if per == "worst":
+        return [tuple(cases) for cases in patients.values()]
+    rng = np.random.default_rng(seed)
+    return [(cases[rng.integers(len(cases))],) for cases in patients.values()]
+
+
+def repeated_patients(patients: Sequence[str]) -> int:
+    """How many patients have more than one case; cases without a patient have one of their own."""
+    return sum(count > 1 for name, count in Counter(patients).items() if name)

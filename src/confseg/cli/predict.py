@@ -1,0 +1,78 @@
+"""``confseg predict``: from a calibration and new score maps to masks."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+from functools import partial
+from pathlib import Path
+
+from ..assess import side_regions
+from ..cls import CLS
+from ..manifest import Row
+from ..nifti import Image, read_score, write_mask
+from ..saved import Saved, provenance, read_saved
+from ..storage import write_whole
+from .arguments import add_cases, add_jobs, add_output, check_folder, new_cases
+from .work import all_of
+
+ABOUT = "predictions.json"
+"""Beside the masks: what made them and what is promised of them."""
+
+
+def add_to(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the parser."""
+    parser = commands.add_parser(
+        "predict",
+        help="masks of new cases",
+        description="Write the masks of new cases as NIfTI files with the affine of their scores: "
+        "CASE_mask.nii.gz, or CASE_inner.nii.gz and CASE_outer.nii.gz; when all are there, "
+        f"{ABOUT} says what they are.",
+    )
+    parser.add_argument("calibration", metavar="CALIBRATION", type=Path, help="the .json file")
+    add_cases(parser, truths=False)
+    add_output(parser, "folder for the masks; it is made if need be")
+    add_jobs(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Predict every case; those that fail are told at the end."""
+    saved = read_saved(options.calibration)
+    source = new_cases(options, saved.one_rule)
+    for row in source.rows:
+        _check_name(row.case)
+        saved.for_row(row)
+    check_folder(options.output.parent)
+    options.output.mkdir(exist_ok=True)
+    check_folder(options.output)
+    about = options.output / ABOUT
+    about.unlink(missing_ok=True)  # what it says of an earlier run is no longer so
+    written = all_of(partial(_predict, saved, options.output), source.rows, options.n_jobs)
+    data = {
+        **provenance(options.command, source.name, source.sha256),
+        "calibration_sha256": hashlib.sha256(options.calibration.read_bytes()).hexdigest(),
+        "masks": sum(written),
+        "statement": saved.method.statement(),
+    }
+    text = json.dumps(data, indent=1) + "\n"
+    write_whole(about, lambda stream: stream.write(text.encode()))
+    print(f"{sum(written)} masks of {len(written)} cases written to {options.output}.")
+
+
+def _predict(saved: Saved, folder: Path, row: Row) -> int:
+    """Write the masks of one case and count them."""
+    assert row.score is not None, "asked for when the cases were listed"
+    method = saved.for_row(row)
+    image: Image = read_score(row.score, row.rule, saved.reading.channel)
+    regions = side_regions(method, image.values, image.spacing)
+    for name, region in regions.items():
+        kind = "mask" if isinstance(method, CLS) else name
+        write_mask(folder / f"{row.case}_{kind}.nii.gz", region, image)
+    return len(regions)
+
+
+def _check_name(case: str) -> None:
+    if case.startswith(".") or Path(case).name != case or "\\" in case:
+        raise ValueError(f"case {case!r}: the name cannot be that of a file")

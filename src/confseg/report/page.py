@@ -1,0 +1,302 @@
+"""The page: sections of text, tables and figures, in one file that asks for nothing else."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from html import escape
+from importlib.metadata import version
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .._version import __version__
+from ..assess import Assessment, side_regions
+from ..case import Case
+from ..conformal import Promise, SplitConformal
+from ..exact import conformal_rank, fewest_cases
+from ..quantile import conformal_quantile, coverage_law
+from ..saved import Saved
+from . import checks, figures
+
+_WORST = 3  # cases whose slices are shown
+_LISTED = 10  # cases in the table of the worst
+
+_STYLE = """
+body { font: 11pt/1.45 sans-serif; color: #1f2933; max-width: 46rem; margin: 2rem auto;
+  padding: 0 1rem }
+h1, h2, h3 { line-height: 1.2; break-after: avoid }
+th { text-align: left }
+table { border-collapse: collapse; margin: 1rem 0; font-size: 10pt }
+th, td { border-bottom: 1px solid #c9d1d6; padding: .25rem .6rem; vertical-align: top }
+td:last-child { overflow-wrap: anywhere }
+figure { margin: 1rem 0; break-inside: avoid }
+img { max-width: 100% }
+figcaption { font-size: 9.5pt; color: #5b6770 }
+@page { margin: 18mm }
+@media print { body { max-width: none; margin: 0 } tr { break-inside: avoid } }
+"""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a report is about.
+
+    Attributes
+    ----------
+    saved : Saved
+        The calibration.
+    file_sha256 : str
+        Of its file.
+    cases : str
+        The source of the cases, as it was given.
+    cases_sha256 : str
+        Of the list of cases.
+    found : list of Assessment
+        The calibration cases, measured anew from their files.
+    read : callable
+        Gives a case by its name, to show it.
+    """
+
+    saved: Saved
+    file_sha256: str
+    cases: str
+    cases_sha256: str
+    found: Sequence[Assessment]
+    read: Callable[[str], Case]
+
+
+def page(subject: Subject) -> str:
+    """The report.
+
+    Parameters
+    ----------
+    subject : Subject
+        What it is about.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
+    sections = [
+        "<h1>Report of a calibration</h1>",
+        _paragraph(f"Made on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC by confseg {__version__}."),
+        "<h2>Data</h2>",
+        _data(subject),
+    ]
+    for group, method in subject.saved.by_group().items():
+        members = [each for each in subject.found if not group or each.group == group]
+        if group:
+            sections.append(f"<h2>Group {escape(group)}</h2>")
+        sections += _of_method(method, members, subject.read)
+    sections += ["<h2>Software</h2>", _versions(subject.saved)]
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    return (
+        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Report of a calibration</title><style>{_STYLE}</style></head>\n<body>\n"
+        + "\n".join(sections)
+        + "\n</body></html>\n"
+    )
+
+
+def _data(subject: Subject) -> str:
+    saved, found = subject.saved, subject.found
+    patients = {each.patient for each in found} - {""}
+    groups = sorted({each.group for each in found} - {""})
+    stored = saved.provenance.get("cases_sha256")
+    unchanged = {None: "not recorded", subject.cases_sha256: "unchanged"}.get(stored, "changed")
+    return _facts(
+        {
+            "Cases": f"{len(found)}, from {subject.cases}",
+            "List of cases (SHA-256)": f"{subject.cases_sha256}; since calibration {unchanged}",
+            "Patients": str(len(patients)) if patients else "not known",
+            "Groups": ", ".join(groups) or "not known",
+            "Cases with a lesion": str(sum(each.lesion > 0 for each in found)),
+            "Voxels of a lesion": _range([each.lesion for each in found]),
+            "Voxels of an image": _range([each.image for each in found]),
+            "Label rule": ", ".join(saved.rules) or "not recorded",
+            "Channel": "by the label rule"
+            if saved.reading.channel is None
+            else str(saved.reading.channel),
+            "Calibration file (SHA-256)": subject.file_sha256,
+            "Calibrated by": saved.provenance.get("command", "not recorded"),
+            "Files": "Every score was computed anew from the files, and is the calibrated one.",
+        }
+    )
+
+
+def _of_method(
+    method: SplitConformal, found: Sequence[Assessment], read: Callable[[str], Case]
+) -> Iterable[str]:
+    yield "<h2>What is promised</h2>"
+    yield _paragraph(method.statement())
+    yield "<h2>Cut-offs</h2>"
+    yield _cutoffs(method)
+    columns = method.nonconformity_.reshape(method.n_, -1).T
+    names = method._calibrated().names
+    for promise, scores in zip(method._promises, columns, strict=True):
+        what = " and ".join(promise.sides)
+        yield f"<h2>Scores: {what}</h2>"
+        yield figures.score_histogram(scores, conformal_quantile(scores, promise.alpha), what)
+        yield f"<h3>Checks: {what}</h3>"
+        yield _table(
+            ["check", "result", "what was seen"],
+            [
+                [c.subject, "look" if c.found else "fine", c.text]
+                for c in _checks(method, promise, scores, names, found)
+            ],
+        )
+    yield "<h2>Sizes of the sets</h2>"
+    yield _sizes(method, found)
+    yield "<h2>Worst cases</h2>"
+    yield from _worst(method, found, read)
+
+
+def _cutoffs(method: SplitConformal) -> str:
+    rows: list[list[str]] = []
+    for promise in method._promises:
+        for name in promise.sides:
+            side = method._sides[name]
+            sign = ">=" if name == "outer" else ">"
+            cutoff = method._calibrated().cutoffs[name]
+            field = json.dumps(side.field.to_dict())
+            rows.append([name, f"{field} {sign} {cutoff!r}", *_law(method.n_, promise.alpha)])
+    head = ["side", "the set is where", "rank", "promised", "expected", "band of the coverage"]
+    return _table(head, rows) + _paragraph(
+        "The cut-off is the score of this rank among the calibrated ones, turned back. The band "
+        "holds the long-run share of new cases that keep the promise, in nine calibrations out of "
+        "ten; where scores tie the share can be higher."
+    )
+
+
+def _law(n: int, alpha: float) -> list[str]:
+    if n < fewest_cases(alpha):
+        return [f"none of {n}", f"{1 - alpha:.6g}", "1 (trivial)", "trivial"]
+    rank = conformal_rank(n, alpha)
+    low, high = coverage_law(n, alpha).interval(0.9)
+    return [
+        f"{rank} of {n}",
+        f"{1 - alpha:.6g}",
+        f"{rank / (n + 1):.4f}",
+        f"{low:.4f} to {high:.4f}",
+    ]
+
+
+def _checks(
+    method: SplitConformal,
+    promise: Promise,
+    scores: NDArray[np.float64],
+    names: Sequence[str],
+    found: Sequence[Assessment],
+) -> list[checks.Check]:
+    calibration = method._calibrated()
+    by_patient = calibration.per == "worst"
+    group = {each.patient if by_patient else each.case: each.group for each in found}
+    unit = "cases" if calibration.per == "case" else "patients"
+    return [
+        checks.ties(scores, promise.alpha),
+        checks.outliers(scores, names),
+        checks.groups(scores, promise.alpha, [group[name] for name in names]),
+        checks.patients(calibration.patients, calibration.per),
+        checks.order(scores, names),
+        checks.left_out(calibration.excluded, unit),
+    ]
+
+
+def _sizes(method: SplitConformal, found: Sequence[Assessment]) -> str:
+    found = [each for each in found if not each.left_out]
+    shares = (0, 0.25, 0.5, 0.75, 1)
+    rows = []
+    for side in method._sides:
+        voxels = np.array([each.region[side] for each in found], dtype=float)
+        lesion = np.array([each.lesion for each in found], dtype=float)
+        image = np.array([each.image for each in found], dtype=float)
+        measures = {
+            f"{side}: voxels": voxels,
+            f"{side}: share of the image": voxels / image,
+            f"{side}: in sizes of the lesion": (voxels / np.maximum(lesion, 1))[lesion > 0],
+        }
+        rows += [
+            [name, *(f"{value:.4g}" for value in np.quantile(values, shares))]
+            for name, values in measures.items()
+            if values.size
+        ]
+    head = [
+        "in the calibration cases",
+        "smallest",
+        "lower quarter",
+        "median",
+        "upper quarter",
+        "largest",
+    ]
+    return _table(head, rows)
+
+
+def _worst(
+    method: SplitConformal, found: Sequence[Assessment], read: Callable[[str], Case]
+) -> Iterable[str]:
+    ranked = sorted(
+        (each for each in found if not each.left_out),
+        key=lambda each: max(each.score.values()),
+        reverse=True,
+    )[:_LISTED]
+    sides = list(method._sides)
+    wrong = {"outer": "missed voxels", "inner": "false voxels"}
+    head = ["case", "patient", "group", "lesion", "kept"]
+    for side in sides:
+        head += [f"{side} score", wrong[side]]
+    rows = [
+        [each.case, each.patient, each.group, each.lesion, "yes" if each.kept else "no"]
+        + [entry for side in sides for entry in (f"{each.score[side]:.6g}", each.wrong[side])]
+        for each in ranked
+    ]
+    yield _table(head, rows)
+    shown = [read(each.case) for each in ranked[:_WORST]]
+    if all(case.score.ndim in (2, 3) for case in shown):
+        regions: list[Mapping[str, NDArray[np.bool_]]] = [
+            side_regions(method, case.score, case.spacing) for case in shown
+        ]
+        yield figures.slices(list(zip(shown, regions, strict=True)))
+
+
+def _versions(saved: Saved) -> str:
+    packages = ("confseg", "numpy", "scipy", "nibabel", "matplotlib", "scikit-image", "joblib")
+    return _facts(
+        {
+            "Calibrated with confseg": saved.provenance.get("confseg_version", "not recorded"),
+            "Python": f"{platform.python_version()} ({platform.system()}, {platform.machine()})",
+            **{name: version(name) for name in packages},
+        }
+    )
+
+
+def _range(counts: Sequence[int]) -> str:
+    return f"{min(counts)} to {max(counts)}, median {np.median(counts):g}"
+
+
+def _facts(facts: Mapping[str, str]) -> str:
+    rows = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(text)}</td></tr>'
+        for name, text in facts.items()
+    )
+    return f"<table><tbody>{rows}</tbody></table>"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Entries to the left, since many of them are sentences."""
+    lines = [_row("th", head), *(_row("td", row) for row in rows)]
+    return f"<table><thead>{lines[0]}</thead><tbody>{''.join(lines[1:])}</tbody></table>"
+
+
+def _row(tag: str, entries: Iterable[object]) -> str:
+    return f"<tr>{''.join(f'<{tag}>{escape(str(entry))}</{tag}>' for entry in entries)}</tr>"
+
+
+def _paragraph(text: str) -> str:
+    return f"<p>{escape(text)}</p>"

@@ -1,0 +1,535 @@
+"""The command line: from NIfTI files to masks that keep their promise."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from niftis import AFFINE, small_cases, write_cases, write_image
+
+from confseg import (
+    CLS,
+    Case,
+    ConfidenceSets,
+    Margin,
+    Mondrian,
+    __version__,
+    compliance_law,
+    fields,
+    storage,
+)
+from confseg.cli import main
+from confseg.saved import read_saved
+
+CALIBRATION, NEW = small_cases(30, seed=1), small_cases(40, seed=2)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """A folder of calibration cases and one of new ones."""
+    folder = tmp_path_factory.mktemp("data")
+    write_cases(folder / "old", CALIBRATION, groups="AB")
+    write_cases(folder / "new", NEW, groups="AB")
+    return folder
+
+
+def cls(data: Path, out: Path, *more: str) -> Path:
+    """Calibrate CLS and give the file."""
+    words = ["calibrate", "cls", data / "old/cases.csv", "--eps=0.1", "--alpha=0.1", "-o", out]
+    assert main([*map(str, words), *more]) == 0
+    return out
+
+
+def refused(capsys, status: int = 1) -> str:
+    """What was told of a command that did not succeed."""
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "Traceback" not in told.err
+    return told.err
+
+
+def run(*words: object) -> int:
+    return main([str(word) for word in words])
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_plan(capsys):
+    assert run("plan", "--alpha", 0.1) == 0
+    assert capsys.readouterr().out.startswith("60 independent calibration cases")
+    assert run("plan", "--alpha", 0.1, "--cases", 99) == 0
+    assert "between 0.8467 and 0.9442 with a probability of 0.9" in capsys.readouterr().out
+    assert run("plan", "--alpha", 1.5) == 1
+    assert "alpha must lie strictly between 0 and 1, found 1.5" in refused(capsys)
+    assert run("plan", "--alpha", 0.1, "--cases", 8) == 1
+    assert "at least 9 are needed" in refused(capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["cls", "--eps=0.1"], CLS(0.1, 0.1)),
+        (["cls", "--eps=0.2", "--rate=fdp"], CLS(0.2, 0.1, rate="fdp")),
+        (["sets"], ConfidenceSets(0.1)),
+        (
+            ["sets", "--control=weighted", "--weights", "0.04", "0.06", "--outer=distance"],
+            ConfidenceSets(0.1, "weighted", outer=fields.signed_distance(), weights=(0.04, 0.06)),
+        ),
+        (["sets", "--false=0.1", "--miss=0.2"], ConfidenceSets(0.1, false=0.1, miss=0.2)),
+        (["margin", "--coverage=0.9"], Margin(0.1, coverage=0.9)),
+        (["margin", "--side=both", "--metric=cube"], Margin(0.1, metric="cube", side="both")),
+    ],
+)
+def test_calibrations_are_those_of_python(data, tmp_path, capsys, words, expected):
+    out = tmp_path / "a.json"
+    assert run("calibrate", *words, data / "old/cases.csv", "--alpha=0.1", "-o", out) == 0
+    expected.calibrate(CALIBRATION)
+    assert capsys.readouterr().out == f"{expected.statement()}\nWritten to {out}.\n"
+    # The file serves Python as well.
+    again = type(expected).from_json(out)
+    assert again.statement() == expected.statement()
+    np.testing.assert_array_equal(again.nonconformity_, expected.nonconformity_)
+    stored = json.loads(out.read_text())
+    assert stored["reading"] == {"channel": None, "labels": None, "rules": ["label > 0"]}
+    assert stored["provenance"]["command"].startswith("confseg calibrate")
+
+
+def test_patients_are_counted_if_asked(data, tmp_path, capsys):
+    manifest = data / "old/cases.csv"
+    text = re.sub(r"1p(\d+)", lambda found: f"P{int(found[1]) // 2}", manifest.read_text())
+    (data / "old/pairs.csv").write_text(text)
+    words = ["cls", data / "old/pairs.csv", "--eps=0.1", "--alpha=0.1", "-o", tmp_path / "a.json"]
+    assert run("calibrate", *words) == 0
+    assert "15 patients have more than one case" in capsys.readouterr().err
+    assert run("calibrate", *words, "--per=worst") == 0
+    told = capsys.readouterr()
+    assert "Calibrated on 15 patients, each by the worst of its cases" in told.out
+    assert told.err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        (["cls", "--eps=0.1"], ["mask"]),
+        (["sets"], ["inner", "outer"]),
+        (["sets", "--control=inner"], ["inner"]),
+        (["margin"], ["outer"]),
+    ],
+)
+def test_masks_are_those_of_python(data, tmp_path, words, names):
+    out, masks = tmp_path / "a.json", tmp_path / "masks"
+    assert run("calibrate", *words, data / "old/cases.csv", "--alpha=0.1", "-o", out) == 0
+    assert run("predict", out, data / "new/cases.csv", "-o", masks) == 0
+    method = read_saved(out).method
+    for case in NEW:
+        for name in names:
+            image = nib.load(masks / f"{case.name}_{name}.nii.gz")
+            np.testing.assert_array_equal(image.affine, AFFINE)
+            side = "outer" if name == "mask" else name
+            expected = method._predict(side, case.score, case.spacing)
+            np.testing.assert_array_equal(np.asarray(image.dataobj), expected)
+    about = json.loads((masks / "predictions.json").read_text())
+    assert about["masks"] == len(list(masks.glob("*.nii.gz"))) == len(NEW) * len(names)
+    assert about["calibration_sha256"] == hashlib.sha256(out.read_bytes()).hexdigest()
+    assert about["statement"] == method.statement()
+
+
+def test_folders_serve_as_well_as_a_manifest(data, tmp_path):
+    a = cls(data, tmp_path / "a.json")
+    b, old, new = tmp_path / "b.json", data / "old", data / "new"
+    words = ["cls", old / "scores", old / "truths", "--eps=0.1", "--alpha=0.1", "-o", b]
+    assert run("calibrate", *words) == 0
+    assert CLS.from_json(a).cutoff_ == CLS.from_json(b).cutoff_
+    assert run("predict", b, new / "scores", "-o", tmp_path / "b") == 0
+    assert run("predict", a, new / "cases.csv", "-o", tmp_path / "a", "--n-jobs", 2) == 0
+    for file in (tmp_path / "a").glob("*.nii.gz"):
+        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
+
+
+def test_nnunet_folders(tmp_path, capsys):
+    """Softmax in .npz with a segmentation beside; the channel is that of the label rule."""
+    for part in ("scores", "truths"):
+        (tmp_path / part).mkdir()
+    for case in CALIBRATION:
+        lesion = case.score / 2
+        classes = np.stack([1 - case.score, case.score - lesion, lesion])
+        path = tmp_path / "scores" / f"{case.name}.npz"
+        np.savez_compressed(path, probabilities=classes.transpose(0, 3, 2, 1))
+        write_image(path.with_suffix(".nii.gz"), (case.score > 0.5).astype(np.uint8))
+        write_image(tmp_path / "truths" / f"{case.name}.nii.gz", 2 * case.truth.astype(np.uint8))
+    folders = (tmp_path / "scores", tmp_path / "truths")
+    a, b = tmp_path / "a.json", tmp_path / "b.json"
+    words = ["--eps=0.1", "--alpha=0.1", "--rule=label == 2", "--labels", "2"]
+    assert run("calibrate", "cls", *folders, *words, "-o", a) == 0
+    assert run("calibrate", "cls", *folders, *words, "-o", b, "--channel=2") == 0
+    expected = CLS(0.1, 0.1).calibrate(CALIBRATION).cutoff_ / 2
+    assert CLS.from_json(a).cutoff_ == CLS.from_json(b).cutoff_ == expected
+    # Rule and channel come with the calibration.
+    assert run("predict", b, tmp_path / "scores", "-o", tmp_path / "masks") == 0
+    mask = nib.load(tmp_path / "masks" / f"{CALIBRATION[0].name}_mask.nii.gz")
+    np.testing.assert_array_equal(np.asarray(mask.dataobj), CALIBRATION[0].score / 2 >= expected)
+    shutil.copy(tmp_path / "scores/1-0.nii.gz", tmp_path / "scores/other.nii.gz")
+    capsys.readouterr()
+    assert run("predict", b, tmp_path / "scores", "-o", tmp_path / "masks") == 1
+    assert "holds .npz files, but none of: other" in refused(capsys)
+
+
+def test_groups(data, tmp_path, capsys):
+    out = cls(data, tmp_path / "a.json", "--by-group")
+    expected = Mondrian(CLS(0.1, 0.1), lambda score, spacing: "A").calibrate(CALIBRATION[::2])
+    assert read_saved(out).method.methods_["A"].cutoff_ == expected.methods_["A"].cutoff_
+    capsys.readouterr()
+    assert run("evaluate", out, data / "new/cases.csv", "-o", tmp_path / "t.csv") == 0
+    assert re.findall(r"Group '(.)':\nouter: \d+ of (20) cases", capsys.readouterr().out) == [
+        ("A", "20"),
+        ("B", "20"),
+    ]
+    assert run("predict", out, data / "new/scores", "-o", tmp_path / "masks") == 1
+    assert "is of group '', calibrated were ['A', 'B']" in refused(capsys)
+
+
+def test_evaluation_counts_and_tabulates(data, tmp_path, capsys):
+    out = cls(data, tmp_path / "a.json")
+    method = CLS.from_json(out)
+    capsys.readouterr()
+    assert run("evaluate", out, data / "new/cases.csv", "-o", tmp_path / "t.csv") == 0
+    told = capsys.readouterr().out
+    kept = sum(method.complies(case) for case in NEW)
+    low, high = compliance_law(30, 0.1, 40).interval(0.9)
+    assert f"{kept} of 40 cases keep the promise" in told
+    assert f"between {low:.0f} and {high:.0f} in nine evaluations out of ten" in told
+    rows = table(tmp_path / "t.csv")
+    assert [row["case"] for row in rows] == [case.name for case in NEW]
+    for row, case in zip(rows, NEW, strict=True):
+        mask = method.predict(case.score)
+        assert int(row["complies"]) == method.complies(case)
+        assert int(row["outer_voxels"]) == mask.sum()
+        assert int(row["outer_missed"]) == (case.truth & ~mask).sum()
+        assert (row["patient"], int(row["lesion_voxels"])) == (case.patient, case.truth.sum())
+
+
+def test_evaluation_refuses_what_calibrated(data, tmp_path, capsys):
+    out = cls(data, tmp_path / "a.json")
+    capsys.readouterr()
+    assert run("evaluate", out, data / "old/cases.csv", "-o", tmp_path / "t.csv") == 1
+    assert "case '1-0' was part of the calibration" in refused(capsys)
+    assert not (tmp_path / "t.csv").exists()
+
+
+@pytest.mark.parametrize(("noise", "holds"), [(1.5, True), (4.0, False)])
+def test_the_guarantee_holds_through_files(tmp_path, noise, holds):
+    """Twelve calibrations of 19 cases, 20 new cases each: the total follows its exact law.
+
+    New cases from a worse segmenter break the assumption, and the same test sees it.
+    """
+    kept = 0
+    for seed in range(12):
+        old, new = small_cases(19, seed=100 + seed), small_cases(20, seed=200 + seed, noise=noise)
+        write_cases(tmp_path / "old", old)
+        write_cases(tmp_path / "new", new)
+        out, masks = tmp_path / "a.json", tmp_path / "masks"
+        words = ["--eps=0.1", "--alpha=0.1", "-o", out]
+        assert run("calibrate", "cls", tmp_path / "old/cases.csv", *words) == 0
+        assert run("predict", out, tmp_path / "new/cases.csv", "-o", masks) == 0
+        for case in new:
+            mask = np.asarray(nib.load(masks / f"{case.name}_mask.nii.gz").dataobj) > 0
+            kept += np.sum(case.truth & ~mask) <= case.truth.sum() // 10
+    of_one = compliance_law(19, 0.1, 20).pmf(np.arange(21))
+    of_all = functools.reduce(np.convolve, [of_one] * 12)
+    p_value = 2 * min(of_all[: kept + 1].sum(), of_all[kept:].sum())
+    assert (p_value > 0.01) == holds, (kept, p_value)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: (f / "scores/1-3.nii.gz").unlink(), r"case '1-3': no score file .*1-3.nii.gz"),
+        (lambda f: (f / "cases.csv").unlink(), r"No such file.*cases.csv"),
+        (
+            lambda f: (f / "truths/1-3.nii.gz").write_bytes(b"\x1f\x8b" + b"0" * 50),
+            r"case '1-3': .*truths/1-3.nii.gz cannot be read",
+        ),
+        (
+            lambda f: write_image(f / "truths/1-3.nii.gz", np.ones((12, 10, 8)), np.eye(4)),
+            r"case '1-3': .*scores/1-3.nii.gz and .*truths/1-3.nii.gz have one shape but other aff",
+        ),
+        (
+            lambda f: write_image(f / "truths/1-3.nii.gz", np.ones((12, 10, 9))),
+            r"case '1-3': .*have the shapes \(12, 10, 8\) and \(12, 10, 9\)",
+        ),
+        (
+            lambda f: write_image(f / "scores/1-3.nii.gz", np.full((12, 10, 8), -4.0)),
+            r"case '1-3': probabilities must lie in \[0, 1\], found .* -4.0; are they logits\?",
+        ),
+        (
+            lambda f: write_image(f / "scores/1-3.nii.gz", np.full((12, 10, 8), np.nan)),
+            r"case '1-3': the score must be finite",
+        ),
+        (
+            lambda f: write_image(f / "truths/1-3.nii.gz", np.full((12, 10, 8), 7.0)),
+            r"truths/1-3.nii.gz: expected labels among \[0, 1\], found \[7",
+        ),
+        (
+            lambda f: (f / "cases.csv").write_text(
+                (f / "cases.csv").read_text().replace("1-4,", "1-3,")
+            ),
+            r"cases.csv:\n  case '1-3' comes 2 times",
+        ),
+    ],
+)
+def test_bad_calibration_cases_leave_nothing_behind(tmp_path, capsys, spoil, message):
+    write_cases(tmp_path, CALIBRATION[:10])
+    spoil(tmp_path)
+    words = ["--eps=0.1", "--alpha=0.1", "--labels", "1", "-o", tmp_path / "a.json"]
+    assert run("calibrate", "cls", tmp_path / "cases.csv", *words) == 1
+    assert re.search(message, refused(capsys))
+    assert not (tmp_path / "a.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["old/cases.csv", "old/truths"], "no folder of truths goes with it"),
+        (["old/scores"], "expected a folder of truths after it"),
+        (
+            ["old/scores", "new/truths"],
+            r"30 of 30 cases of .*scores are not in .*truths: 1-0, .* and 25 more",
+        ),
+        (["old/scores", "old"], "are not in"),
+        (["old/scores", "nowhere"], "there is no folder .*nowhere"),
+        (["old", "old/truths"], "holds no .npz, .nii or .nii.gz files"),
+        (["old/cases.csv", "--rule=label > 0"], "a manifest has a rule for each case"),
+        (["old/cases.csv", "--by-group", "--per=draw"], "does not go with --per"),
+        (["old/cases.csv", "--alpha=2"], "alpha must lie strictly between 0 and 1, found 2.0"),
+        (["old/cases.csv", "-o", "old"], "expected a name that ends in .json"),
+        (["old/cases.csv", "-o", "a.txt"], "expected a name that ends in .json"),
+        (["old/cases.csv", "-o", "nowhere/a.json"], "there is no folder nowhere to write to"),
+        (["old/cases.csv", "--channel=1"], "holds one map, so there is no channel 1"),
+    ],
+)
+def test_commands_that_make_no_sense_are_refused(data, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(data)
+    before = sorted(data.rglob("*"))
+    assert run("calibrate", "cls", "--eps=0.1", "--alpha=0.1", "-o", "a.json", *words) == 1
+    assert re.search(message, refused(capsys))
+    assert sorted(data.rglob("*")) == before
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as raised:
+        main(["--version"])
+    assert raised.value.code == 0
+    assert capsys.readouterr().out == f"confseg {__version__}\n"
+
+
+@pytest.mark.parametrize("words", [[], ["calibrate"], ["calibrate", "cls"], ["guess"]])
+def test_commands_that_are_not_understood(capsys, words):
+    with pytest.raises(SystemExit) as raised:
+        main(words)
+    assert raised.value.code == 2
+    assert "usage: confseg" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is damaged"),
+        ("{}", "not a confseg calibration"),
+        ('{"format": "confseg calibration by group"}', "the contents do not match their checksum"),
+        ("RCPS", "calibration of 'RCPS', expected one of"),
+        ("weighted", "weighted for one new case; only Python can use it"),
+        ("own", r"your own field '.*' .*cannot hold|cannot hold"),
+        ("altered", "the contents do not match their checksum"),
+    ],
+)
+def test_other_calibration_files_are_refused(data, tmp_path, capsys, text, message):
+    path = tmp_path / "a.json"
+    if text == "own":
+        ConfidenceSets(0.1, inner=lambda score, spacing: score).calibrate(CALIBRATION).to_json(path)
+    elif text == "altered":
+        cls(data, path)
+        path.write_text(path.read_text().replace('"eps": 0.1', '"eps": 0.2'))
+    elif text in ("RCPS", "weighted"):
+        data_of_it = json.loads(cls(data, path).read_text())
+        data_of_it |= {"method": "RCPS"} if text == "RCPS" else {"weights": [1.0] * 30}
+        path.write_text(json.dumps({**data_of_it, "sha256": storage.digest(data_of_it)}))
+    else:
+        path.write_text(text)
+    capsys.readouterr()
+    assert run("predict", path, data / "new/cases.csv", "-o", tmp_path / "masks") == 1
+    assert re.search(message, refused(capsys))
+    assert not (tmp_path / "masks").exists()
+
+
+def test_predictions_that_fail_are_all_told(data, tmp_path, capsys):
+    write_cases(tmp_path, NEW[:4])
+    for name in ("2-1", "2-3"):
+        write_image(tmp_path / f"scores/{name}.nii.gz", np.full((12, 10, 8), 9.0))
+    out = cls(data, tmp_path / "a.json")
+    capsys.readouterr()
+    assert run("predict", out, tmp_path / "cases.csv", "-o", tmp_path / "masks") == 1
+    told = refused(capsys)
+    assert "2 of 4 cases failed:\n  case '2-1': probabilities must lie in [0, 1]" in told
+    assert "case '2-3'" in told
+    assert sorted(f.name for f in (tmp_path / "masks").iterdir()) == [
+        "2-0_mask.nii.gz",
+        "2-2_mask.nii.gz",
+    ]
+
+
+def test_cases_without_lesion_are_told_and_left_out(data, tmp_path, capsys):
+    empty = [Case(case.score, case.truth & False, case.spacing, case.name) for case in NEW[:3]]
+    write_cases(tmp_path, [*CALIBRATION[:20], *empty])
+    words = ["--eps=0.1", "--alpha=0.1", "-o", tmp_path / "a.json"]
+    assert run("calibrate", "cls", tmp_path / "cases.csv", *words) == 0
+    told = capsys.readouterr()
+    assert told.err.startswith("confseg: 3 of 23 cases have an empty truth and were left out")
+    assert "(3 without lesion were left out" in told.out
+    write_cases(tmp_path, [*NEW[3:20], *empty])
+    assert (
+        run("evaluate", tmp_path / "a.json", tmp_path / "cases.csv", "-o", tmp_path / "t.csv") == 0
+    )
+    told = capsys.readouterr()
+    assert "3 of 20 cases have no lesion and do not count." in told.out
+    assert "of 17 cases keep the promise" in told.out
+    assert sum(int(row["left_out"]) for row in table(tmp_path / "t.csv")) == 3
+    words = ["--eps=0.1", "--alpha=0.1", "--empty=refuse", "-o", tmp_path / "b.json"]
+    assert run("calibrate", "cls", tmp_path / "cases.csv", *words) == 1
+    assert "3 cases have an empty truth, first '2-0'" in capsys.readouterr().err
+    assert run("calibrate", "cls", data / "old/cases.csv", *words) == 0
+    words = [tmp_path / "b.json", tmp_path / "cases.csv", "-o", tmp_path / "t.csv"]
+    assert run("evaluate", *words) == 1
+    assert "case '2-0' has no lesion, which this calibration refuses" in capsys.readouterr().err
+
+
+def test_too_few_cases_are_told(tmp_path, capsys):
+    write_cases(tmp_path, CALIBRATION[:8])
+    words = ["--eps=0.1", "--alpha=0.1", "-o", tmp_path / "a.json"]
+    assert run("calibrate", "cls", tmp_path / "cases.csv", *words) == 0
+    assert (
+        "8 calibration cases are too few: the outer region is the whole" in capsys.readouterr().err
+    )
+    write_cases(tmp_path, NEW[:5])
+    assert (
+        run("evaluate", tmp_path / "a.json", tmp_path / "cases.csv", "-o", tmp_path / "t.csv") == 0
+    )
+    told = capsys.readouterr().out
+    assert "5 of 5 cases keep the promise" in told
+    assert "The set is trivial and always keeps it" in told
+
+
+@pytest.mark.parametrize(("per", "units"), [("worst", 20), ("draw", 20)])
+def test_patients_are_evaluated_as_they_were_calibrated(tmp_path, capsys, per, units):
+    for part, cases in (("old", CALIBRATION), ("new", NEW)):
+        path = write_cases(tmp_path / part, cases)
+        # Two cases of each patient.
+        paired = re.sub(r"(\dp)(\d+)", lambda m: f"{m[1]}{int(m[2]) // 2}", path.read_text())
+        path.write_text(paired)
+    out = tmp_path / "a.json"
+    words = ["--eps=0.1", "--alpha=0.1", "-o", out, "--per", per]
+    assert run("calibrate", "cls", tmp_path / "old/cases.csv", *words) == 0
+    assert run("evaluate", out, tmp_path / "new/cases.csv", "-o", tmp_path / "t.csv") == 0
+    told = capsys.readouterr()
+    found = re.search(rf"(\d+) of {units} patients keep .* after 15 calibration patients", told.out)
+    kept = [row["complies"] == "1" for row in table(tmp_path / "t.csv")]
+    if per == "worst":
+        assert int(found[1]) == sum(a and b for a, b in zip(kept[::2], kept[1::2], strict=True))
+    shared = (tmp_path / "new/cases.csv").read_text().replace("2p", "1p")
+    (tmp_path / "new/cases.csv").write_text(shared)
+    assert run("evaluate", out, tmp_path / "new/cases.csv", "-o", tmp_path / "t.csv") == 0
+    assert "15 patients were also part of the calibration" in capsys.readouterr().err
+
+
+def test_two_promises_are_counted_one_by_one(data, tmp_path, capsys):
+    out = tmp_path / "a.json"
+    words = ["--control=weighted", "--weights", "0.04", "0.06", "--alpha=0.1", "-o", out]
+    assert run("calibrate", "sets", data / "old/cases.csv", *words) == 0
+    capsys.readouterr()
+    assert run("evaluate", out, data / "new/cases.csv", "-o", tmp_path / "t.csv") == 0
+    told = capsys.readouterr().out
+    assert re.search(r"inner: \d+ of 40 cases keep .*promised is at least 96%", told)
+    assert re.search(r"outer: \d+ of 40 cases keep .*promised is at least 94%", told)
+
+
+def test_another_rule_than_calibrated_is_refused(data, tmp_path, capsys):
+    out = cls(data, tmp_path / "a.json")
+    text = (data / "new/cases.csv").read_text().replace("label > 0", "label == 1")
+    (data / "new/other.csv").write_text(text)
+    capsys.readouterr()
+    assert run("predict", out, data / "new/other.csv", "-o", tmp_path / "masks") == 1
+    assert "the label rule 'label == 1', calibrated was 'label > 0'" in refused(capsys)
+
+
+def test_output_folders_that_cannot_be_written_are_refused(data, tmp_path, capsys):
+    out = cls(data, tmp_path / "a.json")
+    capsys.readouterr()
+    for folder in (tmp_path / "no/masks", out):
+        assert run("predict", out, data / "new/cases.csv", "-o", folder) == 1
+        told = refused(capsys)
+        assert "there is no folder" in told or "File exists" in told
+
+
+def test_folders_that_refuse_to_be_written_are_told(data, tmp_path, capsys, monkeypatch):
+    """Also where, as for an administrator, permissions would not stop it."""
+
+    def full(**_):
+        raise OSError(28, "No space left on device")
+
+    out = cls(data, tmp_path / "a.json")
+    capsys.readouterr()
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    assert run("predict", out, data / "new/cases.csv", "-o", tmp_path / "masks") == 1
+    assert f"{tmp_path} cannot be written to: No space left on device" in refused(capsys)
+    words = ["--eps=0.1", "--alpha=0.1", "-o", tmp_path / "b.json"]
+    assert run("calibrate", "cls", data / "old/cases.csv", *words) == 1
+    assert "No space left on device" in refused(capsys)
+
+
+def test_names_that_would_lead_elsewhere_are_refused(data, tmp_path, capsys):
+    out = cls(data, tmp_path / "a.json")
+    text = (data / "new/cases.csv").read_text().replace("2-5,", "../2-5,", 1)
+    (data / "new/elsewhere.csv").write_text(text)
+    capsys.readouterr()
+    assert run("predict", out, data / "new/elsewhere.csv", "-o", tmp_path / "masks") == 1
+    assert "case '../2-5': the name cannot be that of a file" in refused(capsys)
+
+
+def test_a_folder_does_not_say_which_of_two_rules_holds(data, tmp_path, capsys):
+    lines = (data / "old/cases.csv").read_text().splitlines()
+    lines[1] = lines[1].replace("label > 0", "label == 1")
+    (data / "old/two.csv").write_text("\n".join(lines))
+    words = ["--eps=0.1", "--alpha=0.1", "-o", tmp_path / "a.json"]
+    assert run("calibrate", "cls", data / "old/two.csv", *words) == 0
+    capsys.readouterr()
+    assert run("predict", tmp_path / "a.json", data / "new/scores", "-o", tmp_path / "m") == 1
+    assert "the label rules ('label == 1', 'label > 0'): give a manifest" in refused(capsys)
+
+
+def test_one_name_twice_in_a_folder_is_refused(tmp_path, data, capsys):
+    shutil.copytree(data / "new/scores", tmp_path / "scores")
+    (tmp_path / "scores/2-0.nii").touch()
+    out = cls(data, tmp_path / "a.json")
+    capsys.readouterr()
+    assert run("predict", out, tmp_path / "scores", "-o", tmp_path / "masks") == 1
+    assert "case '2-0' comes twice" in refused(capsys)
+
+
+def test_the_module_runs_as_a_program(tmp_path):
+    words = [sys.executable, "-m", "confseg", "predict", tmp_path / "no.json", "no.csv", "-o", "no"]
+    failed = subprocess.run(words, capture_output=True, text=True)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert re.fullmatch(r"confseg: .*no.json.*\n", failed.stderr)

@@ -1,0 +1,172 @@
+"""The report: it says what was calibrated, sees what is wrong, and asks for nothing else."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from niftis import small_cases, write_cases, write_image
+
+from confseg import CLS, Case
+from confseg.cli import main
+from confseg.report import checks, figures
+
+CASES = small_cases(40, seed=6)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("cases")
+    write_cases(folder, CASES, groups="AB")
+    return folder
+
+
+def report(folder: Path, out: Path, *words: str, method: str = "cls") -> int:
+    """Calibrate and report."""
+    own = ["--eps=0.1"] if method == "cls" else []
+    cases, calibration = str(folder / "cases.csv"), str(out / "a.json")
+    words = ("calibrate", method, cases, "--alpha=0.1", *own, "-o", calibration, *words)
+    assert main(words) == 0
+    return main(["report", calibration, cases, "-o", str(out / "a.html")])
+
+
+class Reader(HTMLParser):
+    """The text of a page, its attributes, and whether every element is closed."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.words: list[str] = []
+        self.feed(page)
+        self.text = re.sub(r"\s+", " ", " ".join(self.words))
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes += attrs
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def read(folder: Path) -> Reader:
+    page = Reader((folder / "a.html").read_text())
+    assert page.open == []
+    return page
+
+
+def test_a_report_says_what_was_calibrated(folder, tmp_path):
+    assert report(folder, tmp_path) == 0
+    page, method = read(tmp_path), CLS.from_json(tmp_path / "a.json")
+    assert method.statement() in page.text
+    assert f">= {method.cutoff_!r}" in page.text
+    assert "37 of 40 0.9 0.9024" in page.text
+    assert "since calibration unchanged" in page.text
+    assert "All scores are distinct" in page.text
+    assert "Every case is of another patient" in page.text
+    assert "No group keeps the promise more rarely" in page.text
+    worst = CASES[int(method.nonconformity_.argmax())]
+    assert f"Score maps of {worst.name}, " in (tmp_path / "a.html").read_text()
+    images = [value for name, value in page.attributes if name == "src"]
+    assert len(images) == 2
+    assert all(image.startswith("data:image/png;base64,") for image in images)
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("sets", []),
+        ("sets", ["--control=weighted", "--weights", "0.05", "0.05"]),
+        ("margin", ["--side=both"]),
+        ("cls", ["--by-group"]),
+        ("cls", ["--per=worst"]),
+        ("cls", ["--per=draw"]),
+    ],
+)
+def test_every_calibration_has_its_report(folder, tmp_path, method, words):
+    assert report(folder, tmp_path, *words, method=method) == 0
+    page = read(tmp_path)
+    assert page.text.count("What is promised") == (2 if words == ["--by-group"] else 1)
+
+
+def test_a_page_asks_for_nothing_else(folder, tmp_path):
+    assert report(folder, tmp_path) == 0
+    page = (tmp_path / "a.html").read_text()
+    text = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]*", "", page)
+    assert not re.search(r"https?:|//|@import|url\(|<script|<link", text)
+    assert "default-src 'none'" in text
+    assert "@media print" in text
+
+
+def test_names_are_text_and_not_markup(tmp_path):
+    case = small_cases(1, seed=7)[0]
+    renamed = Case(case.score, case.truth, case.spacing, "<b>&$1_$", "<i>")
+    write_cases(tmp_path, [renamed, *small_cases(9, seed=8)])
+    assert report(tmp_path, tmp_path) == 0
+    assert "<b>&$1_$ <i>" in read(tmp_path).text
+
+
+def test_cases_that_changed_are_refused(tmp_path, capsys):
+    write_cases(tmp_path, CASES[:12])
+    assert report(tmp_path, tmp_path) == 0
+    write_image(tmp_path / "scores/6-4.nii.gz", CASES[20].score)
+    capsys.readouterr()
+    words = ["report", str(tmp_path / "a.json"), str(tmp_path / "cases.csv"), "-o"]
+    assert main([*words, str(tmp_path / "b.html")]) == 1
+    assert re.search(r"'6-4' was calibrated with the outer score .* now give", told(capsys))
+    write_cases(tmp_path, CASES[:11])
+    assert main([*words, str(tmp_path / "b.html")]) == 1
+    assert "'6-11' was calibrated, but is not among the cases" in told(capsys)
+    write_cases(tmp_path, CASES[:13])
+    assert main([*words, str(tmp_path / "b.html")]) == 1
+    assert "'6-12' is among the cases, but was not calibrated" in told(capsys)
+    assert not (tmp_path / "b.html").exists()
+
+
+def told(capsys) -> str:
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    return captured.err
+
+
+def test_checks_see_what_is_wrong_and_only_that():
+    rng = np.random.default_rng(0)
+    scores, names = rng.normal(size=200), [f"c{i}" for i in range(200)]
+    assert not checks.ties(scores, 0.1).found
+    assert checks.ties(scores.round(1), 0.1).found
+    assert not checks.outliers(scores, names).found
+    odd = scores.copy()
+    odd[[3, 5]] = (50, np.inf)
+    assert "2 scores lie" in checks.outliers(odd, names).text
+    assert checks.outliers(odd, names).text.endswith(
+        "c5, c3. They count as they are; look at these cases."
+    )
+    assert not checks.outliers(np.repeat([0.0, 1.0], [150, 50]), names).found
+    group = ["A", "B"] * 100
+    assert not checks.groups(scores, 0.1, group).found
+    assert checks.groups(scores + 2 * (np.arange(200) % 2), 0.1, group).found
+    assert not checks.groups(scores, 0.1, [""] * 200).found
+    assert not checks.order(scores, names).found
+    assert "they grow" in checks.order(np.sort(scores), names).text
+    assert "they fall" in checks.order(np.sort(scores)[::-1], names).text
+    assert checks.patients(["a", "a", "b"], "case").found
+    assert checks.patients(["", "a", "b"], "case").found
+    assert not checks.patients(["a", "b"], "case").found
+    assert not checks.patients(["a", "a"], "worst").found
+    assert checks.left_out(2, "cases").found
+
+
+def test_figures_of_other_shapes():
+    flat = Case(np.eye(6), np.eye(6) > 0, name="flat")
+    line = Case(np.ones(4), np.ones(4) > 0)
+    assert "flat" in figures.slices([(flat, {"outer": flat.truth})])
+    assert "1 more are infinite" in figures.score_histogram(np.array([1, np.inf]), np.inf, "outer")
+    with pytest.raises(ValueError, match="two or three axes"):
+        figures.slices([(line, {"outer": line.truth})])
