@@ -23,7 +23,6 @@ from .training import predict, train
 from .volumes import Volume, read
 
 SEEDS = (0, 1, 2)
-TRAINING = 100  # the cases that may train; all others are held out
 
 
 @dataclass(frozen=True)
@@ -40,21 +39,21 @@ PANELS = {"well": Panel(labels=(1, 2), cases=100, epochs=8), "weak": Panel((1,),
 EPOCHS = {("well", "SAM-Med3D"): 16}
 
 
-def split(volumes: list[Volume]) -> tuple[list[Volume], list[Volume]]:
+def split(volumes: list[Volume], training: int) -> tuple[list[Volume], list[Volume]]:
     """The same cases train in every run: drawn once, by a seed of their own."""
     order = np.random.default_rng(2025).permutation(len(volumes))
     chosen = [volumes[i] for i in order]
-    return chosen[:TRAINING], sorted(chosen[TRAINING:], key=lambda volume: volume.name)
+    return chosen[:training], sorted(chosen[training:], key=lambda volume: volume.name)
 
 
-def run(data: Path, out: Path, name: str, seed: int, panel: str) -> None:
+def run(data: Path, out: Path, name: str, seed: int, panel: str, training: int) -> None:
     """One network: trained, asked for the held-out cases, and reduced to histograms."""
     target = out / f"{name}_{panel}_{seed}.npz"
     if target.exists():
         print(f"{target.name} is there")
         return
     task = PANELS[panel]
-    learning, held_out = split(read(data, task.labels))
+    learning, held_out = split(read(data, task.labels), training)
     epochs = EPOCHS.get((panel, name), task.epochs)
     network = train(build(name, seed), learning[: task.cases], epochs, seed)
     shown = tqdm(held_out, desc=target.name, unit="case")
@@ -63,10 +62,11 @@ def run(data: Path, out: Path, name: str, seed: int, panel: str) -> None:
         "network": name,
         "panel": panel,
         "seed": str(seed),
-        "training_cases": str(task.cases),
+        "training_cases": str(min(task.cases, len(learning))),
         "epochs": str(epochs),
         "torch": torch.__version__,
-        "command": f"python -m benchmarks.networks DATA --network {name} --seed {seed} --panel {panel}",
+        "command": "python -m benchmarks.networks DATA "
+        f"--network {name} --seed {seed} --panel {panel}",
     }
     write(target, [case.name for case in held_out], counts, about)
 
@@ -79,6 +79,9 @@ def main() -> None:
     parser.add_argument("--network", choices=ARCHITECTURES, nargs="+", default=[*ARCHITECTURES])
     parser.add_argument("--seed", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--panel", choices=PANELS, nargs="+", default=[*PANELS])
+    parser.add_argument(
+        "--training", type=int, default=100, help="cases that may train; all others are held out"
+    )
     parser.add_argument("--threads", type=int, default=1, help="results depend on it, slightly")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -87,7 +90,7 @@ def main() -> None:
     for seed in arguments.seed:
         for name in arguments.network:
             for panel in arguments.panel:
-                run(arguments.data, arguments.out, name, seed, panel)
+                run(arguments.data, arguments.out, name, seed, panel, arguments.training)
 
 
 if __name__ == "__main__":

@@ -206,7 +206,9 @@ def _output_bias(network: nn.Module) -> Tensor:
         return network.bias
     if hasattr(network, "decoder") and hasattr(network.decoder, "seg_layers"):  # nnU-Net's U-Net
         return network.decoder.seg_layers[-1].bias
-    named = [(n, p) for n, p in network.named_parameters() if n.endswith("bias") and p.shape == (1,)]
+    named = [
+        (n, p) for n, p in network.named_parameters() if n.endswith("bias") and p.shape == (1,)
+    ]
     (_, bias), *others = reversed(named)
     if others:
         raise ValueError(f"expected one output bias, found {[name for name, _ in named]}")

@@ -39,8 +39,10 @@ def histogram(probability: NDArray[np.floating], truth: NDArray[np.bool_]) -> ND
     return joint.reshape(2, LEVELS).astype(np.int32)
 
 
-def write(path: Path, names: list[str], counts: NDArray[np.int32], about: Mapping[str, str]) -> None:
-    """Write names, counts of shape (cases, 2, 256) and where they come from, whole or not at all."""
+def write(
+    path: Path, names: list[str], counts: NDArray[np.int32], about: Mapping[str, str]
+) -> None:
+    """Write names, counts of shape (cases, 2, 256) and their origin, whole or not at all."""
 
     def save(stream: BinaryIO) -> None:
         np.savez_compressed(stream, names=np.array(names), counts=counts, **about)
