@@ -34,7 +34,7 @@ class Panel:
     epochs: int
 
 
-PANELS = {"well": Panel(labels=(1, 2), cases=100, epochs=8), "weak": Panel((1,), 10, 6)}
+PANELS = {"well": Panel(labels=(1, 2), cases=100, epochs=8), "weak": Panel((1,), 10, 30)}
 # Attention without windows or convolutions learns slowly from so few cases.
 EPOCHS = {("well", "SAM-Med3D"): 16}
 
