@@ -77,6 +77,10 @@ def test_plan(capsys):
     assert "alpha must lie strictly between 0 and 1, found 1.5" in refused(capsys)
     assert run("plan", "--alpha", 0.1, "--cases", 8) == 1
     assert "at least 9 are needed" in refused(capsys)
+    assert run("plan", "--alpha", 0.1, "--cases", 60, "--confidence", 1.5) == 1
+    assert "confidence must lie strictly between 0 and 1, found 1.5" in refused(capsys)
+    assert run("plan", "--alpha", 0.1, "--cases", 60, "--tolerance", 0.02) == 1
+    assert "--tolerance asks for a number of cases" in refused(capsys)
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from ..exact import check_level
 from ..planning import cases_needed
 from ..quantile import coverage_law
+
+_TOLERANCE = 0.05  # where none is asked for
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -18,7 +21,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--alpha", type=float, required=True, help="risk level, such as 0.1")
     parser.add_argument(
-        "--tolerance", type=float, default=0.05, help="tolerated shortfall (default 0.05)"
+        "--tolerance", type=float, help=f"tolerated shortfall (default {_TOLERANCE})"
     )
     parser.add_argument(
         "--confidence",
@@ -33,19 +36,22 @@ def add_to(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the plan."""
     if options.cases is not None:
+        if options.tolerance is not None:
+            raise ValueError("--tolerance asks for a number of cases: it does not go with --cases")
         print(_of_cases(options.cases, options.alpha, options.confidence))
         return
-    needed = cases_needed(options.alpha, options.tolerance, options.confidence)
+    tolerance = _TOLERANCE if options.tolerance is None else options.tolerance
+    needed = cases_needed(options.alpha, tolerance, options.confidence)
     print(
         f"{needed} independent calibration cases (one per patient), or more: the share of new "
         f"cases that keep a promise of {1 - options.alpha:.6g} is then at least "
-        f"{1 - options.alpha - options.tolerance:.6g} with a probability of at least "
+        f"{1 - options.alpha - tolerance:.6g} with a probability of at least "
         f"{options.confidence:.6g}."
     )
 
 
 def _of_cases(n: int, alpha: float, confidence: float) -> str:
-    low, high = coverage_law(n, alpha).interval(confidence)
+    low, high = coverage_law(n, alpha).interval(check_level("confidence", confidence))
     return (
         f"After {n} independent calibration cases the share of new cases that keep a promise of "
         f"{1 - alpha:.6g} lies between {low:.4f} and {high:.4f} with a probability of "
