@@ -43,8 +43,12 @@ def masks_of(row: Row) -> tuple[Masks, Spacing]:
     images = {reader: read_labels(paths[reader]) for reader in READERS}
     spacings = {image.spacing for image in images.values()}
     if len(spacings) > 1 or None in spacings:
-        raise ValueError(f"{row.case}: one spacing in mm expected, found {spacings}")
-    return {reader: image.values > 0 for reader, image in images.items()}, spacings.pop()
+        raise ValueError(
+            f"{row.case}: one spacing in mm expected, found {spacings}"
+        )
+    return {
+        reader: image.values > 0 for reader, image in images.items()
+    }, spacings.pop()
 
 
 def numbers(masks: Masks, spacing: Spacing) -> dict[str, float]:
@@ -57,7 +61,9 @@ def numbers(masks: Masks, spacing: Spacing) -> dict[str, float]:
     """
     found = {f"spacing_{i}": step for i, step in enumerate(spacing)}
     voxel = float(np.prod(spacing)) / 1000
-    found |= {f"ml_{r}": float(np.count_nonzero(masks[r]) * voxel) for r in READERS}
+    found |= {
+        f"ml_{r}": float(np.count_nonzero(masks[r]) * voxel) for r in READERS
+    }
     for a, b in itertools.combinations(READERS, 2):
         found[f"dice_{a}{b}"] = dice(masks[a], masks[b])
     inside = signed_distance()
@@ -65,17 +71,31 @@ def numbers(masks: Masks, spacing: Spacing) -> dict[str, float]:
     for truth in READERS:
         a, b = (r for r in READERS if r != truth)
         for reader in (a, b):
-            found |= _margins(masks[reader], masks[truth], spacing, "mm", f"{reader}to{truth}")
-            found |= _margins(masks[reader], masks[truth], spacing, "cross", f"{reader}to{truth}")
+            found |= _margins(
+                masks[reader], masks[truth], spacing, "mm", f"{reader}to{truth}"
+            )
+            found |= _margins(
+                masks[reader],
+                masks[truth],
+                spacing,
+                "cross",
+                f"{reader}to{truth}",
+            )
         mean = depth[a] + depth[b] >= 0
-        found |= _margins(masks[a] | masks[b], masks[truth], spacing, "mm", f"anyto{truth}")
+        found |= _margins(
+            masks[a] | masks[b], masks[truth], spacing, "mm", f"anyto{truth}"
+        )
         found |= _margins(mean, masks[truth], spacing, "mm", f"meanto{truth}")
         found[f"ml_mean{truth}"] = float(np.count_nonzero(mean) * voxel)
     return found
 
 
 def _margins(
-    mask: NDArray[np.bool_], truth: NDArray[np.bool_], spacing: Spacing, metric: Metric, who: str
+    mask: NDArray[np.bool_],
+    truth: NDArray[np.bool_],
+    spacing: Spacing,
+    metric: Metric,
+    who: str,
 ) -> dict[str, float]:
     field = -distance_to(mask, spacing, metric)
     return {
@@ -119,7 +139,9 @@ def _sha256(path: Path) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("manifest", type=Path, help="cases.csv of the kidney tumors")
+    parser.add_argument(
+        "manifest", type=Path, help="cases.csv of the kidney tumors"
+    )
     parser.add_argument("table", type=Path, help="the .csv to write")
     given = parser.parse_args()
     write(given.manifest, given.table)
