@@ -36,8 +36,12 @@ Masks = dict[int, NDArray[np.bool_]]
 
 def masks_of(row: Row) -> tuple[Masks, Spacing]:
     """The masks of the three readers and the spacing in mm."""
-    drawn = {"score_reader": row.score, "truth_reader": row.truth}
-    paths = {int(row.extra[key]): path for key, path in drawn.items()}
+    if row.score is None or row.truth is None:
+        raise ValueError(f"{row.case}: the masks of two readers expected")
+    paths = {
+        int(row.extra["score_reader"]): row.score,
+        int(row.extra["truth_reader"]): row.truth,
+    }
     (third,) = set(READERS) - set(paths)
     paths[third] = row.score.parents[1] / row.extra["third"]
     images = {reader: read_labels(paths[reader]) for reader in READERS}
