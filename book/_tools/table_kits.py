@@ -45,14 +45,12 @@ def masks_of(row: Row) -> tuple[Masks, Spacing]:
     (third,) = set(READERS) - set(paths)
     paths[third] = row.score.parents[1] / row.extra["third"]
     images = {reader: read_labels(paths[reader]) for reader in READERS}
-    spacings = {image.spacing for image in images.values()}
-    if len(spacings) > 1 or None in spacings:
-        raise ValueError(
-            f"{row.case}: one spacing in mm expected, found {spacings}"
-        )
-    return {
-        reader: image.values > 0 for reader, image in images.items()
-    }, spacings.pop()
+    spacing, *others = {image.spacing for image in images.values()}
+    if others or spacing is None:
+        found = [spacing, *others]
+        raise ValueError(f"{row.case}: one spacing in mm expected: {found}")
+    masks = {reader: image.values > 0 for reader, image in images.items()}
+    return masks, spacing
 
 
 def numbers(masks: Masks, spacing: Spacing) -> dict[str, float]:
