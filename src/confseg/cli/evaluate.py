@@ -13,6 +13,7 @@ from pathlib import Path
 from ..assess import Assessment, assess, units
 from ..conformal import Promise, SplitConformal, percent
 from ..exact import fewest_cases
+from ..inputs import Source
 from ..manifest import Row
 from ..nifti import read_case
 from ..quantile import compliance_law
@@ -41,10 +42,7 @@ def run(options: argparse.Namespace) -> None:
     """Evaluate, write the table, and print the counts with their law."""
     check_file(options.output, ".csv")
     saved = read_saved(options.calibration)
-    source = labeled_cases(options, saved.one_rule)
-    for row in source.rows:
-        saved.for_row(row)
-    found = all_of(partial(assessed, saved), source.rows, options.n_jobs)
+    _, found = assessed(saved, options)
     _check_new(saved, found)
     write_table(options.output, found)
     for group, method in saved.by_group().items():
@@ -54,8 +52,15 @@ def run(options: argparse.Namespace) -> None:
     print(f"Written to {options.output}.")
 
 
-def assessed(saved: Saved, row: Row) -> Assessment:
-    """The numbers of one row."""
+def assessed(saved: Saved, options: argparse.Namespace) -> tuple[Source, list[Assessment]]:
+    """The cases of a command with known truth, and the numbers of each."""
+    source = labeled_cases(options, saved.one_rule)
+    for row in source.rows:  # a case that fits no calibration is told before any is read
+        saved.for_row(row)
+    return source, all_of(partial(_of_row, saved), source.rows, options.n_jobs)
+
+
+def _of_row(saved: Saved, row: Row) -> Assessment:
     return assess(saved.for_row(row), read_case(row, saved.reading))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +15,8 @@ from ..nifti import read_case
 from ..report import Subject, page
 from ..saved import read_saved
 from ..storage import write_whole
-from .arguments import add_cases, add_jobs, add_output, check_file, labeled_cases
+from .arguments import add_cases, add_jobs, add_output, check_file
 from .evaluate import assessed
-from .work import all_of
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -40,10 +38,7 @@ def run(options: argparse.Namespace) -> None:
     """Measure, compare, and write the page."""
     check_file(options.output, ".html")
     saved = read_saved(options.calibration)
-    source = labeled_cases(options, saved.one_rule)
-    for row in source.rows:
-        saved.for_row(row)
-    found = all_of(partial(assessed, saved), source.rows, options.n_jobs)
+    source, found = assessed(saved, options)
     for group, method in saved.by_group().items():
         _check_same(method, [each for each in found if not group or each.group == group])
     rows = {row.case: row for row in source.rows}
