@@ -7,10 +7,10 @@ case into one number (`confseg.critical`) and take one conformal quantile (`conf
 
 from . import bounds, datasets, evaluate, fields, metrics, phantoms, plots
 from ._version import __version__
+from .calibrated import NotCalibratedError
 from .case import Case
 from .choosing import choose_field, common_scale
 from .cls import CLS
-from .conformal import NotCalibratedError
 from .critical import inner_cutoff, outer_cutoff
 from .cross import CrossConformal
 from .exercises import check

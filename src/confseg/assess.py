@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .case import Case, Spacing
-from .conformal import Per, SplitConformal
+from .conformal import SplitConformal
+from .units import Per
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .case import Case, check_values
-from .conformal import Inner, Outer, per_case
+from .each_case import per_case
 from .exact import check_level, fewest_cases
 from .fields import Field, FieldFunction, Learned, Scaled, as_field, deciding_part, fingerprint
 from .quantile import conformal_quantile
+from .sides import Inner, Outer
 
 
 class Sizes(NamedTuple):

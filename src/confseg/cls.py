@@ -8,10 +8,12 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .conformal import Empty, Inner, Outer, Promise, Side, SplitConformal, check_empty_rule, percent
+from .conformal import Promise, SplitConformal
 from .critical import check_false, check_miss
-from .exact import check_level
+from .each_case import Empty, check_empty_rule
+from .exact import check_level, percent
 from .fields import identity
+from .sides import Inner, Outer, Side
 
 ErrorRate = Literal["fnr", "fpr", "fdp"]
 

@@ -9,146 +9,23 @@ conformal quantile of the worst of its sides; the quantile, turned back, is the 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from fractions import Fraction
-from typing import Any, Literal, NamedTuple, Protocol, Self, TypeVar, get_args
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, Self
 
-import joblib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from tqdm.auto import tqdm
 
-from . import storage
-from .boxes import Box, whole_box
+from .calibrated import Calibrated, Calibration
 from .case import Case, Spacing, as_score, as_spacing, check_values, naming
-from .critical import Rate, inner_cutoff_unchecked, outer_cutoff_unchecked
-from .exact import check_level, exact, fewest_cases, tolerated
-from .fields import Field, field_on
+from .each_case import per_case, without_empty
+from .exact import check_level, exact, fewest_cases
+from .fields import field_on
 from .quantile import conformal_quantile, coverage_law
+from .sides import Side
+from .units import Per, check_unit, counted
 from .weighted import effective_cases
 
-Empty = Literal["exclude", "zero", "refuse"]
-Per = Literal["case", "worst", "draw"]
-T = TypeVar("T")
-
-
-class NotCalibratedError(ValueError, AttributeError):
-    """Raised when a method is asked for something that only calibration gives.
-
-    It is an AttributeError so that ``hasattr(method, "cutoff_")`` is False before calibration.
-    """
-
-
-@dataclass(frozen=True)
-class Outer:
-    """The region ``{field >= cutoff}`` misses at most a share `miss` of the lesion."""
-
-    field: Field
-    miss: float | Fraction = 0.0
-
-    def nonconformity(self, field: NDArray, truth: NDArray[np.bool_]) -> float:
-        """Minus the largest cut-off that keeps the promise: larger means worse."""
-        # A case with nothing to miss asks for no smaller region than the smallest there is.
-        return 0.0 - min(outer_cutoff_unchecked(field, truth, self.miss), self.field.largest)
-
-    def cutoff(self, quantile: float) -> float:
-        """The cut-off that belongs to a quantile of the nonconformity scores."""
-        return 0.0 - quantile  # not -quantile: that would turn 0 into -0
-
-    def region(self, score: NDArray, spacing: Spacing | None, cutoff: float) -> NDArray[np.bool_]:
-        """The set at a cut-off; `score` and the set have one shape."""
-        return self.field.level_set(score, spacing, cutoff, strict=False)
-
-    def support(self, score: NDArray, truth: NDArray[np.bool_]) -> Box:
-        """The part of the image that decides nonconformity and compliance."""
-        return self.field.support(score, truth)
-
-    def complies(self, region: NDArray[np.bool_], truth: NDArray[np.bool_]) -> bool:
-        """Whether the region keeps the promise, on integer counts."""
-        lesion, missed = int(np.count_nonzero(truth)), int(np.count_nonzero(truth & ~region))
-        return missed <= tolerated(self.miss, lesion)
-
-
-@dataclass(frozen=True)
-class Inner:
-    """The region ``{field > cutoff}`` lies inside the lesion, but for a share `false`.
-
-    The share is one of the background (`rate` "fpr") or of the region itself ("fdp").
-    """
-
-    field: Field
-    false: float | Fraction = 0.0
-    rate: Rate = "fpr"
-
-    def nonconformity(self, field: NDArray, truth: NDArray[np.bool_]) -> float:
-        """The smallest cut-off that keeps the promise: larger means worse."""
-        # A case that would keep it anywhere asks for no larger region than the largest there is.
-        critical = inner_cutoff_unchecked(field, truth, self.false, self.rate)
-        return max(critical, self.field.smallest)
-
-    def cutoff(self, quantile: float) -> float:
-        """The cut-off that belongs to a quantile of the nonconformity scores."""
-        return quantile
-
-    def region(self, score: NDArray, spacing: Spacing | None, cutoff: float) -> NDArray[np.bool_]:
-        """The set at a cut-off; `score` and the set have one shape."""
-        return self.field.level_set(score, spacing, cutoff, strict=True)
-
-    def support(self, score: NDArray, truth: NDArray[np.bool_]) -> Box:
-        """The part of the image that decides nonconformity and compliance."""
-        # A share counts voxels wherever they lie, those of the background or of the region. No
-        # region of a field that is bounded below leaves the support.
-        confined = self.rate == "fdp" and self.field.smallest > -np.inf
-        if self.false and not confined:
-            return whole_box(score.shape)
-        return self.field.support(score, truth)
-
-    def complies(self, region: NDArray[np.bool_], truth: NDArray[np.bool_]) -> bool:
-        """Whether the region keeps the promise, on integer counts."""
-        wrong = int(np.count_nonzero(region & ~truth))
-        whole = np.count_nonzero(region if self.rate == "fdp" else ~truth)
-        return wrong <= tolerated(self.false, whole)
-
-
-Side = Outer | Inner
-
 _TRIVIAL = {"inner": "the inner region is empty", "outer": "the outer region is the whole image"}
-
-
-class Unit(NamedTuple):
-    """What the promise counts, as the parts of sentences that say so."""
-
-    name: str
-    counted: str
-    new: str
-    scope: str
-    limit: str
-
-
-_UNITS: dict[Per, Unit] = {
-    "case": Unit(
-        "case",
-        counted="",
-        new="a new case",
-        scope="",
-        limit=", or if cases of one patient are counted as independent",
-    ),
-    "worst": Unit(
-        "patient",
-        counted=", each by the worst of its cases",
-        new="a new patient",
-        scope="in all cases of the patient at once, ",
-        limit="",
-    ),
-    "draw": Unit(
-        "patient",
-        counted=", each by one case drawn at random",
-        new="a new patient",
-        scope="in one case drawn at random from the patient's, ",
-        limit=", or for all cases of a patient at once",
-    ),
-}
 
 
 class Promise(NamedTuple):
@@ -168,47 +45,12 @@ class CaseNumbers(NamedTuple):
     scores: dict[str, float]
 
 
-class Row(Protocol):
-    """What is kept of a case: besides its numbers, its name and whether it has no lesion."""
-
-    @property
-    def name(self) -> str:
-        """Name of the case."""
-        raise NotImplementedError
-
-    @property
-    def empty(self) -> bool:
-        """Whether the case has no lesion where one is needed."""
-        raise NotImplementedError
-
-
-R = TypeVar("R", bound=Row)
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """The outcome of calibration, everything that prediction and JSON need."""
-
-    names: tuple[str, ...]
-    patients: tuple[str, ...]
-    scores: dict[str, NDArray[np.float64]]
-    excluded: int
-    spaced: bool
-    cutoffs: dict[str, float]
-    per: Per = "case"
-    weights: NDArray[np.float64] | None = None
-    test_weight: float = 1.0
-
-
-@dataclass(kw_only=True, eq=False)
-class SplitConformal:
+class SplitConformal(Calibrated):
     """Base of `CLS`, `ConfidenceSets` and `Margin`.
 
     A subclass is a dataclass of its parameters and says which sides and which promises it
     makes (`_sides`, `_promises`, `_guarantee`) and whether scores have to be probabilities.
     """
-
-    _calibration: Calibration | None = field(default=None, init=False, repr=False)
 
     _probability = False
     _needs_lesion = False
@@ -273,20 +115,15 @@ class SplitConformal:
             If cases without lesion were left out, or if there are too few cases.
         """
         self._calibration = None
-        if per not in get_args(Per):
-            raise ValueError(f"per must be one of {get_args(Per)}, found {per!r}")
+        check_unit(per)
         rows = list(per_case(self._case_numbers, cases, n_jobs, progress))
         return self._calibrate_rows(rows, per, seed)
 
     def _calibrate_rows(self, rows: list[CaseNumbers], per: Per = "case", seed: int = 0) -> Self:
         """`calibrate` for cases whose numbers are known."""
-        kept, excluded = without_empty(rows, getattr(self, "empty", "zero"), stacklevel=4)
+        kept = without_empty(rows, getattr(self, "empty", "zero"), stacklevel=4)
         self._check_one_spacing_rule(kept)
-        if per != "case":
-            everyone = _by_patient(rows)
-            kept = _one_per_patient(_by_patient(kept), per, seed)
-            excluded = len(everyone) - len(kept)
-        self._calibrate_on(kept, excluded, per)
+        self._calibrate_on(*counted(rows, kept, per, seed, _worst_case), per)
         self._warn_if_trivial()
         return self
 
@@ -333,72 +170,20 @@ class SplitConformal:
         str
             One paragraph.
         """
-        calibration = self._calibrated()
-        unit = _UNITS[calibration.per]
-        bearer = "scans" if calibration.per == "case" else "patients"
-        left_out = (
-            f" ({calibration.excluded} without lesion were left out, so that the promise is "
-            f"for {bearer} with a lesion)"
-            if calibration.excluded
-            else ""
-        )
-        if calibration.weights is not None:
+        unit, weights = self._unit, self._calibrated().weights
+        if weights is not None:
             return (
-                f"Calibrated on {self.n_} {unit.name}s{unit.counted}{left_out}, weighted for "
-                f"{unit.new} of weight {calibration.test_weight:.4g}. "
-                f"{self._weighted_guarantee(unit, calibration.weights)}"
+                f"{self._counted()}, weighted for {unit.new} of weight "
+                f"{self._calibrated().test_weight:.4g}. {self._weighted_guarantee(weights)}"
             )
         return (
-            f"Calibrated on {self.n_} {unit.name}s{unit.counted}{left_out}. For {unit.new} "
+            f"{self._counted()}. For {unit.new} "
             f"drawn from the same population as these, handled by the same segmenter, "
             f"{unit.scope}{self._guarantee()} {self._spread(unit.name)} "
             f"The promise is an average over {unit.name}s; it does not say which {unit.name}s "
             "fail, and it does not hold for patients, scanners or segmenters that differ from "
             f"those it was calibrated on{unit.limit}."
         )
-
-    def to_json(self, path: storage.Path | None = None) -> str:
-        """The calibrated method as JSON, also written to `path` if one is given.
-
-        Parameters
-        ----------
-        path : path-like, optional
-            File to write; it appears only when it is complete.
-
-        Returns
-        -------
-        str
-            The JSON text.
-        """
-        self._calibrated()
-        return storage.write(self, path)
-
-    @classmethod
-    def from_json(cls, source: storage.Path, **functions: Any) -> Self:
-        """A calibrated method from JSON.
-
-        Parameters
-        ----------
-        source : path-like or str
-            A file, or the text that `to_json` returned.
-        **functions : callable
-            Your own fields by parameter name (``inner=``, ``outer=``), which JSON cannot hold.
-
-        Returns
-        -------
-        The calibrated method.
-
-        Raises
-        ------
-        ValueError
-            If the text is damaged, of another version or of another method.
-        """
-        return storage.read(cls, source, functions)
-
-    @property
-    def n_(self) -> int:
-        """Number of scores that the calibration used: of cases, or of patients."""
-        return len(self._calibrated().names)
 
     @property
     def nonconformity_(self) -> NDArray[np.float64]:
@@ -409,11 +194,6 @@ class SplitConformal:
         scores = self._calibrated().scores
         columns = [_worst(scores, promise) for promise in self._promises]
         return np.column_stack(columns) if len(columns) > 1 else columns[0]
-
-    @property
-    def patients_(self) -> tuple[str, ...]:
-        """Patient of each score, in the order of the scores."""
-        return self._calibrated().patients
 
     def _case_numbers(self, case: Case) -> CaseNumbers:
         check_values(case.score, self._probability)
@@ -458,7 +238,7 @@ class SplitConformal:
         if trivial := self._trivial():
             needed = max(fewest_cases(promise.alpha) for promise in self._promises)
             warnings.warn(
-                f"{self.n_} calibration {_UNITS[self._calibrated().per].name}s are too few: "
+                f"{self.n_} calibration {self._unit.name}s are too few: "
                 f"{trivial}; at least {needed} are needed",
                 stacklevel=4,
             )
@@ -478,12 +258,8 @@ class SplitConformal:
         self._check_spacing(steps)
         return self._sides[name].region(image, steps, cutoff)
 
-    def _calibrated(self) -> Calibration:
-        if self._calibration is None:
-            raise NotCalibratedError(f"{self!r} has not been calibrated: call calibrate first")
-        return self._calibration
-
-    def _weighted_guarantee(self, unit: Unit, weights: NDArray[np.float64]) -> str:
+    def _weighted_guarantee(self, weights: NDArray[np.float64]) -> str:
+        unit = self._unit
         useless = {"inner": np.inf, "outer": -np.inf}
         cutoffs = self._calibrated().cutoffs
         empty = [_TRIVIAL[side] for side, cutoff in cutoffs.items() if cutoff == useless[side]]
@@ -516,57 +292,6 @@ class SplitConformal:
         )
 
 
-def per_case(
-    function: Callable[[Case], T],
-    cases: Iterable[Case],
-    n_jobs: int | None = 1,
-    progress: bool = False,
-) -> Iterator[T]:
-    """`function` of one case after the other, on several processes if asked; errors name the case.
-
-    Cases are drawn as they are needed, so that memory stays flat.
-    """
-    total = len(cases) if isinstance(cases, Sequence) else None
-    shown = tqdm(cases, total=total, desc="calibrating", unit="case", disable=not progress)
-    if n_jobs == 1:
-        return (_on_case(function, i, case) for i, case in enumerate(shown, start=1))
-    # Cases are drawn as fast as the workers go, and memory stays flat: without batches, and
-    # without the files in which joblib would keep large arrays until the end.
-    pool = joblib.Parallel(n_jobs=n_jobs, return_as="generator", max_nbytes=None, batch_size=1)
-    return pool(
-        joblib.delayed(_on_case)(function, i, case) for i, case in enumerate(shown, start=1)
-    )
-
-
-def without_empty(rows: list[R], rule: Empty, stacklevel: int = 3) -> tuple[list[R], int]:
-    """The rows of cases that count, and how many were left out for want of a lesion.
-
-    The warning points `stacklevel` calls up, by default to the caller of the caller.
-    """
-    if not rows:
-        raise ValueError("expected at least one calibration case, found none")
-    empty = sum(row.empty for row in rows)
-    if not empty or rule == "zero":
-        return rows, 0
-    if rule == "refuse":
-        names = [row.name for row in rows if row.empty]
-        raise ValueError(f"{empty} cases have an empty truth, first {names[0]!r}")
-    if empty == len(rows):
-        raise ValueError(f"expected cases with a lesion, found {empty} with an empty truth")
-    warnings.warn(
-        f"{empty} of {len(rows)} cases have an empty truth and were left out: the guarantee "
-        "is for cases that bear a lesion",
-        stacklevel=stacklevel,
-    )
-    return [row for row in rows if not row.empty], empty
-
-
-def check_empty_rule(rule: str) -> None:
-    """Raise ValueError unless `rule` says what to do with cases without lesion."""
-    if rule not in get_args(Empty):
-        raise ValueError(f"empty must be one of {get_args(Empty)}, found {rule!r}")
-
-
 def check_weights(weights: tuple[float, float], alpha: float) -> tuple[float, float]:
     """``(alpha inner, alpha outer)`` as floats if they add up to `alpha`, else ValueError."""
     if len(weights) != 2:
@@ -577,46 +302,14 @@ def check_weights(weights: tuple[float, float], alpha: float) -> tuple[float, fl
     return inner, outer
 
 
-def percent(value: float) -> str:
-    """A share in percent as people write it, such as "10%" or "2.5%"."""
-    return f"{100 * value:.10g}%"
+def _worst(scores: dict[str, NDArray[np.float64]], promise: Promise) -> NDArray[np.float64]:
+    return np.max([scores[name] for name in promise.sides], axis=0)
 
 
-def _by_patient(rows: list[CaseNumbers]) -> dict[str, list[CaseNumbers]]:
-    """The rows of each patient, in the order in which the patients appear."""
-    patients: dict[str, list[CaseNumbers]] = {}
-    for position, row in enumerate(rows, start=1):
-        if not row.patient:
-            raise ValueError(
-                f"case {position} ({row.name!r}): names no patient, so there are no patients "
-                "to count"
-            )
-        patients.setdefault(row.patient, []).append(row)
-    return patients
-
-
-def _one_per_patient(
-    patients: dict[str, list[CaseNumbers]], per: Per, seed: int
-) -> list[CaseNumbers]:
-    """One row for each patient: one drawn, or the worst score on each side."""
-    if per == "draw":
-        rng = np.random.default_rng(seed)
-        return [rows[rng.integers(len(rows))] for rows in patients.values()]
-    return [
-        # The worst case may be another one on each side, so the row bears the patient's name.
-        rows[0]._replace(
-            name=patient,
-            scores={side: max(row.scores[side] for row in rows) for side in rows[0].scores},
-        )
-        for patient, rows in patients.items()
-    ]
-
-
-def _on_case(function: Callable[[Case], T], position: int, case: Case) -> T:
-    if not isinstance(case, Case):
-        raise TypeError(f"case {position}: expected a Case, found a {type(case).__name__}")
-    with naming(f"case {position} ({case.name!r})"):
-        return function(case)
+def _worst_case(patient: str, rows: list[CaseNumbers]) -> CaseNumbers:
+    # The worst case may be another one on each side, so the row bears the patient's name.
+    scores = {side: max(row.scores[side] for row in rows) for side in rows[0].scores}
+    return rows[0]._replace(name=patient, scores=scores)
 
 
 def _nonconformity(side: Side, case: Case) -> float:
@@ -627,7 +320,3 @@ def _nonconformity(side: Side, case: Case) -> float:
 def _complies(side: Side, case: Case, cutoff: float) -> bool:
     box = side.support(case.score, case.truth)
     return side.complies(side.region(case.score[box], case.spacing, cutoff), case.truth[box])
-
-
-def _worst(scores: dict[str, NDArray[np.float64]], promise: Promise) -> NDArray[np.float64]:
-    return np.max([scores[name] for name in promise.sides], axis=0)

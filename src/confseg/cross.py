@@ -16,13 +16,14 @@ from typing import Literal, NamedTuple, Self, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .calibrated import NotCalibratedError
 from .case import Case, Spacing, as_score, as_spacing
-from .conformal import NotCalibratedError, Outer, Side, percent
 from .critical import check_miss
-from .exact import check_level, conformal_rank, fewest_cases
+from .exact import check_level, conformal_rank, fewest_cases, percent
 from .fields import Field, FieldFunction, logit
 from .quantile import conformal_quantile
 from .sets import Sets
+from .sides import Outer, Side
 from .training import (
     Control,
     Segment,

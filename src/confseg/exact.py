@@ -155,3 +155,8 @@ def as_decimal(name: str, value: float) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{name} must be finite, found {value!r}")
     return number
+
+
+def percent(value: float) -> str:
+    """A share in percent as people write it, such as "10%" or "2.5%"."""
+    return f"{100 * value:.10g}%"

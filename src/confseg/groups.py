@@ -14,14 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import storage
+from .calibrated import NotCalibratedError
 from .case import Case, Spacing, as_score, as_spacing, naming
-from .conformal import (
-    CaseNumbers,
-    NotCalibratedError,
-    SplitConformal,
-    per_case,
-    without_empty,
-)
+from .conformal import CaseNumbers, SplitConformal
+from .each_case import per_case, without_empty
 from .exact import fewest_cases
 
 GroupFunction = Callable[[NDArray, Spacing | None], str]
@@ -132,7 +128,7 @@ class Mondrian(Generic[M]):
 
     def _calibrate_rows(self, rows: list[_Grouped]) -> Self:
         """`calibrate` for cases whose numbers and groups are known."""
-        kept, _ = without_empty(rows, getattr(self.method, "empty", "zero"), stacklevel=4)
+        kept = without_empty(rows, getattr(self.method, "empty", "zero"), stacklevel=4)
         self.method._check_one_spacing_rule([row.numbers for row in kept])
         methods = {}
         for name in sorted({row.group for row in kept}):
@@ -248,10 +244,7 @@ class Mondrian(Generic[M]):
             "function": self.group is not None,
             "groups": {name: json.loads(m.to_json()) for name, m in self.methods_.items()},
         }
-        text = json.dumps({**data, "sha256": storage.digest(data)}, indent=1, allow_nan=False)
-        if path is not None:
-            storage.write_whole(storage.FilePath(path), lambda file: file.write(text.encode()))
-        return text
+        return storage.seal(data, path)
 
     @classmethod
     def from_json(
@@ -285,10 +278,7 @@ class Mondrian(Generic[M]):
         """
         label, data = storage.load(source)
         with naming(label):
-            if not isinstance(data, dict) or data.get("format") != FORMAT:
-                raise ValueError(f"not a {FORMAT}")
-            if data.get("sha256") != storage.digest(data):
-                raise ValueError("damaged: the contents do not match their checksum")
+            storage.check_seal(data, FORMAT)
             if data["function"] != (group is not None):
                 wanted = "the function that finds the group" if data["function"] else "no function"
                 raise ValueError(f"expected {wanted}, found group={group!r}")

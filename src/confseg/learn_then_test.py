@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from . import bounds
 from .bounds import Bound, check_bound
 from .case import Case
-from .conformal import Empty, check_empty_rule, per_case, percent, without_empty
-from .exact import check_level, exact
+from .each_case import Empty, check_empty_rule, per_case, without_empty
+from .exact import check_level, exact, percent
 from .risk import RiskMethod
 
 Procedure = Literal["fixed-sequence", "bonferroni"]
@@ -110,7 +110,7 @@ class LearnThenTest(RiskMethod):
         LearnThenTest
             A test that is not calibrated, its cut-offs in the order of their p-values.
         """
-        rows, _ = without_empty(list(per_case(self._row, cases, n_jobs, progress)), self.empty)
+        rows = without_empty(list(per_case(self._row, cases, n_jobs, progress)), self.empty)
         order = np.argsort(self._p_values(np.array([row.loss for row in rows])), kind="stable")
         return replace(self, cutoffs=[self.cutoffs[i] for i in order])
 
@@ -138,7 +138,7 @@ class LearnThenTest(RiskMethod):
 
     @property
     def losses_(self) -> NDArray[np.float64]:
-        """FNR and FDP of each calibration case at `cutoff_`, shape ``(n_, 2)``."""
+        """FNR and FDP of each calibration case or patient at `cutoff_`, shape ``(n_, 2)``."""
         names = self._names()[self.cutoffs.index(self.cutoff_)]
         return np.stack([self._calibrated().scores[name] for name in names], axis=-1)
 
@@ -163,6 +163,9 @@ class LearnThenTest(RiskMethod):
     def _loss(self, case: Case) -> NDArray[np.float64]:
         return fnr_and_fdp(case, self.cutoffs)
 
+    def _worst(self, losses: list[NDArray[np.float64]]) -> NDArray[np.float64]:
+        return np.max(losses, axis=0)
+
     def _calibrated_on(
         self, losses: list[NDArray[np.float64]]
     ) -> tuple[dict[str, float], dict[str, NDArray[np.float64]]]:
@@ -183,7 +186,7 @@ class LearnThenTest(RiskMethod):
 
     def _guarantee(self) -> str:
         levels = " and ".join(
-            f"the mean {name} is at most {percent(level)}"
+            f"the mean {name}{self._unit.mean_of} is at most {percent(level)}"
             for name, level in zip(
                 ("false negative rate", "false discovery proportion"), self.alpha, strict=True
             )
@@ -191,7 +194,7 @@ class LearnThenTest(RiskMethod):
         return (
             f"{levels}, at each of {self.valid_.size} of {len(self.cutoffs)} cut-offs tested. "
             f"This holds with a probability of at least {percent(1 - self.delta)} over the draw "
-            "of the calibration cases."
+            f"of the calibration {self._unit.name}s."
         )
 
 

@@ -9,21 +9,13 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .conformal import (
-    Empty,
-    Inner,
-    Outer,
-    Promise,
-    Side,
-    SplitConformal,
-    check_empty_rule,
-    check_weights,
-    percent,
-)
+from .conformal import Promise, SplitConformal, check_weights
 from .distances import Metric, check_metric
-from .exact import as_decimal, check_level, exact
+from .each_case import Empty, check_empty_rule
+from .exact import as_decimal, check_level, exact, percent
 from .fields import Depth, Distance
 from .sets import Sets
+from .sides import Inner, Outer, Side
 
 MarginSide = Literal["outer", "inner", "both"]
 

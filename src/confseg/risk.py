@@ -14,28 +14,22 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import bounds, storage
+from . import bounds
 from .bounds import Bound, check_bound
+from .calibrated import Calibrated, Calibration
 from .case import Case, as_score, check_values
-from .conformal import (
-    Calibration,
-    Empty,
-    NotCalibratedError,
-    check_empty_rule,
-    per_case,
-    percent,
-    without_empty,
-)
-from .exact import check_level, exact, fewest_cases
+from .each_case import Empty, check_empty_rule, per_case, without_empty
+from .exact import check_level, exact, fewest_cases, percent
 from .fields import identity
-from .steps import LossFunction, StepLoss, candidates, fnr_steps, losses_at
+from .steps import LossFunction, StepLoss, Steps, WorstLoss, candidates, fnr_steps, losses_at
+from .units import Per, check_unit, counted
 
 # Losses looked at together when cut-offs are tried one after the other.
 _AT_ONCE = 1 << 19
@@ -50,18 +44,21 @@ class LossRow(NamedTuple):
     loss: Any
 
 
-@dataclass(kw_only=True, eq=False)
-class RiskMethod:
+class RiskMethod(Calibrated):
     """Base of the methods that bound a mean loss of the masks ``{score >= cutoff}``.
 
-    A subclass says what it keeps of a case (`_loss`), what calibration makes of it
-    (`_calibration_of`) and what is promised (`_guarantee`).
+    A subclass says what it keeps of a case (`_loss`) and of a patient (`_worst`), what
+    calibration makes of it (`_calibrated_on`) and what is promised (`_guarantee`).
     """
 
-    _calibration: Calibration | None = field(default=None, init=False, repr=False)
+    empty: Empty
 
     def _loss(self, case: Case) -> Any:
-        """The loss of one case, in the form that `_calibration_of` wants."""
+        """The loss of one case, in the form that `_calibrated_on` wants."""
+        raise NotImplementedError
+
+    def _worst(self, losses: list[Any]) -> Any:
+        """The largest of the losses of a patient's cases at every cut-off, in the same form."""
         raise NotImplementedError
 
     def _calibrated_on(
@@ -79,7 +76,13 @@ class RiskMethod:
         raise NotImplementedError
 
     def calibrate(
-        self, cases: Iterable[Case], n_jobs: int | None = 1, progress: bool = False
+        self,
+        cases: Iterable[Case],
+        n_jobs: int | None = 1,
+        progress: bool = False,
+        *,
+        per: Per = "case",
+        seed: int = 0,
     ) -> Self:
         """Choose the cut-off from calibration cases.
 
@@ -89,12 +92,18 @@ class RiskMethod:
         Parameters
         ----------
         cases : iterable of Case
-            Any iterable, a generator included; cases of different patients, never cases that
-            the segmenter was trained on.
+            Any iterable, a generator included. Never cases that the segmenter was trained on.
         n_jobs : int or None, default 1
             Number of parallel jobs (joblib); None leaves it to ``joblib.parallel_config``.
         progress : bool, default False
             Whether to show a progress bar.
+        per : {"case", "worst", "draw"}, default "case"
+            What is drawn independently. "case": every case, such as one scan of each patient.
+            Otherwise the patients are, and the mean is one over patients. "worst": of the
+            largest loss among all cases of a patient. "draw": of the loss of one case drawn from
+            the patient's at random.
+        seed : int, default 0
+            Seed of the draw, which depends on the order of the cases besides.
 
         Returns
         -------
@@ -103,8 +112,8 @@ class RiskMethod:
         Raises
         ------
         ValueError
-            If there is no usable case or one is unsound; the message names the case. The method
-            is then left uncalibrated.
+            If there is no usable case or one is unsound, or names no patient where patients
+            count; the message names the case. The method is then left uncalibrated.
 
         Warns
         -----
@@ -112,17 +121,18 @@ class RiskMethod:
             If cases without lesion were left out, or if no useful cut-off was found.
         """
         self._calibration = None
-        rows, excluded = without_empty(
-            list(per_case(self._row, cases, n_jobs, progress)), getattr(self, "empty", "exclude")
-        )
-        cutoffs, losses = self._calibrated_on([row.loss for row in rows])
+        check_unit(per)
+        rows = list(per_case(self._row, cases, n_jobs, progress))
+        kept, excluded = counted(rows, without_empty(rows, self.empty), per, seed, self._worst_row)
+        cutoffs, losses = self._calibrated_on([row.loss for row in kept])
         self._calibration = Calibration(
-            names=tuple(row.name for row in rows),
-            patients=tuple(row.patient for row in rows),
+            names=tuple(row.name for row in kept),
+            patients=tuple(row.patient for row in kept),
             scores=losses,
             excluded=excluded,
             spaced=False,
             cutoffs=cutoffs,
+            per=per,
         )
         if message := self._warning():
             warnings.warn(message, stacklevel=2)
@@ -135,18 +145,8 @@ class RiskMethod:
 
     @property
     def losses_(self) -> NDArray[np.float64]:
-        """Loss of each calibration case at the calibrated cut-off, shape ``(n_,)``."""
+        """Loss of each calibration case or patient at the cut-off, shape ``(n_,)``."""
         return self._calibrated().scores["outer"]
-
-    @property
-    def n_(self) -> int:
-        """Number of cases that the calibration used."""
-        return len(self._calibrated().names)
-
-    @property
-    def patients_(self) -> tuple[str, ...]:
-        """Patient of each calibration case, in the order of calibration."""
-        return self._calibrated().patients
 
     def predict(self, score: ArrayLike) -> NDArray[np.bool_]:
         """The calibrated mask of a score image.
@@ -179,76 +179,55 @@ class RiskMethod:
         str
             One paragraph.
         """
-        excluded = self._calibrated().excluded
-        left_out = (
-            f" ({excluded} without lesion were left out, so that the promise is for scans with "
-            "a lesion)"
-            if excluded
-            else ""
-        )
+        unit = self._unit
         return (
-            f"Calibrated on {self.n_} cases{left_out}. For new cases drawn from the same "
-            f"population as these, handled by the same segmenter, {self._guarantee()} A mean "
-            "says nothing of one case: some may lose much more. The promise does not hold for "
-            "patients, scanners or segmenters that differ from those it was calibrated on, or "
-            "if cases of one patient are counted as independent."
+            f"{self._counted()}. For new {unit.name}s drawn from the same population as these, "
+            f"handled by the same segmenter, {self._guarantee()} A mean says nothing of one "
+            f"{unit.name}: some may lose much more. The promise does not hold for patients, "
+            "scanners or segmenters that differ from those it was calibrated on"
+            f"{unit.limit}."
         )
-
-    def to_json(self, path: storage.Path | None = None) -> str:
-        """The calibrated method as JSON, also written to `path` if one is given.
-
-        Parameters
-        ----------
-        path : path-like, optional
-            File to write; it appears only when it is complete.
-
-        Returns
-        -------
-        str
-            The JSON text.
-
-        Raises
-        ------
-        ValueError
-            If the loss is a function of your own, which JSON cannot hold.
-        """
-        self._calibrated()
-        if callable(getattr(self, "loss", None)):
-            raise ValueError("JSON cannot hold a loss of your own")
-        return storage.write(self, path)  # type: ignore[arg-type]
-
-    @classmethod
-    def from_json(cls, source: storage.Path) -> Self:
-        """A calibrated method from JSON.
-
-        Parameters
-        ----------
-        source : path-like or str
-            A file, or the text that `to_json` returned.
-
-        Returns
-        -------
-        The calibrated method.
-
-        Raises
-        ------
-        ValueError
-            If the text is damaged, of another version or of another method.
-        """
-        return storage.read(cls, source, {})
 
     def _row(self, case: Case) -> LossRow:
         check_values(case.score)
         return LossRow(case.name, case.patient, not case.truth.any(), self._loss(case))
 
-    def _calibrated(self) -> Calibration:
-        if self._calibration is None:
-            raise NotCalibratedError(f"{self!r} has not been calibrated: call calibrate first")
-        return self._calibration
+    def _worst_row(self, patient: str, rows: list[LossRow]) -> LossRow:
+        # The worst case may be another one at each cut-off, so the row bears the patient's name.
+        return rows[0]._replace(name=patient, loss=self._worst([row.loss for row in rows]))
+
+
+class StepRisk(RiskMethod):
+    """Base of those that look for the largest cut-off at which one loss is safe."""
+
+    alpha: float
+    loss: Literal["fnr"] | LossFunction
+
+    def _loss(self, case: Case) -> StepLoss:
+        return step_loss(self.loss, case, self.alpha)
+
+    def _worst(self, losses: list[StepLoss]) -> WorstLoss:
+        return WorstLoss(losses)
+
+    def _mean(self) -> str:
+        """What is at most how much."""
+        loss = "false negative rate" if self.loss == "fnr" else "loss"
+        return f"the mean {loss}{self._unit.mean_of} is at most {percent(self.alpha)}"
+
+    def _trivial(self, needed: int) -> str:
+        """What makes the mask the whole image, if it is that."""
+        if self.cutoff_ > -np.inf:
+            return ""
+        if self.n_ < needed:
+            return (
+                f"{self.n_} calibration {self._unit.name}s are too few: the mask is the whole "
+                f"image; at least {needed} are needed"
+            )
+        return "no cut-off keeps the level: the mask is the whole image"
 
 
 @dataclass(eq=False)
-class ConformalRiskControl(RiskMethod):
+class ConformalRiskControl(StepRisk):
     """Conformal risk control: the mean loss of new cases is at most `alpha`.
 
     The mask is ``{score >= cutoff_}``. The mean is taken over calibration sets and new cases
@@ -293,28 +272,26 @@ class ConformalRiskControl(RiskMethod):
         check_loss(self.loss)
         check_empty_rule(self.empty)
 
-    def _loss(self, case: Case) -> StepLoss:
-        return step_loss(self.loss, case, self.alpha)
-
     def _calibrated_on(
-        self, losses: list[StepLoss]
+        self, losses: list[Steps]
     ) -> tuple[dict[str, float], dict[str, NDArray[np.float64]]]:
         limit = exact(self.alpha) * (len(losses) + 1) - 1
         cutoff = _last_of_sorted(candidates(losses), lambda c: _sum_at_most(losses, c, limit))
         return {"outer": cutoff}, {"outer": losses_at(losses, cutoff)}
 
     def _warning(self) -> str:
-        return _trivial(self.cutoff_, self.n_, fewest_cases(self.alpha))
+        return self._trivial(fewest_cases(self.alpha))
 
     def _guarantee(self) -> str:
+        unit = self._unit.name
         return (
-            f"the mean {_loss_name(self.loss)} is at most {percent(self.alpha)}, averaged over "
-            "the draw of the calibration cases and of the new case together."
+            f"{self._mean()}, averaged over the draw of the calibration {unit}s and of the new "
+            f"{unit} together."
         )
 
 
 @dataclass(eq=False)
-class RCPS(RiskMethod):
+class RCPS(StepRisk):
     """Risk-controlling prediction sets: a mean loss of at most `alpha`, with a confidence.
 
     After one calibration the mean loss of new cases with the mask ``{score >= cutoff_}`` is at
@@ -365,11 +342,8 @@ class RCPS(RiskMethod):
         check_loss(self.loss)
         check_empty_rule(self.empty)
 
-    def _loss(self, case: Case) -> StepLoss:
-        return step_loss(self.loss, case, self.alpha)
-
     def _calibrated_on(
-        self, losses: list[StepLoss]
+        self, losses: list[Steps]
     ) -> tuple[dict[str, float], dict[str, NDArray[np.float64]]]:
         def safe(cutoffs: ArrayLike) -> NDArray[np.bool_]:
             table = losses_at(losses, cutoffs)
@@ -383,14 +357,12 @@ class RCPS(RiskMethod):
         return {"outer": cutoff}, {"outer": losses_at(losses, cutoff)}
 
     def _warning(self) -> str:
-        needed = bounds.fewest_cases(self.alpha, self.delta, self.bound)
-        return _trivial(self.cutoff_, self.n_, needed)
+        return self._trivial(bounds.fewest_cases(self.alpha, self.delta, self.bound))
 
     def _guarantee(self) -> str:
         return (
-            f"the mean {_loss_name(self.loss)} is at most {percent(self.alpha)}. This holds "
-            f"with a probability of at least {percent(1 - self.delta)} over the draw of the "
-            "calibration cases."
+            f"{self._mean()}. This holds with a probability of at least "
+            f"{percent(1 - self.delta)} over the draw of the calibration {self._unit.name}s."
         )
 
 
@@ -415,7 +387,7 @@ def step_loss(loss: Literal["fnr"] | LossFunction, case: Case, alpha: float) -> 
     return steps
 
 
-def _sum_at_most(losses: Sequence[StepLoss], cutoff: float, limit: Fraction) -> bool:
+def _sum_at_most(losses: Sequence[Steps], cutoff: float, limit: Fraction) -> bool:
     """Whether the losses at a cut-off sum to at most `limit`; exact, also at the limit."""
     total = math.fsum(float(loss(cutoff)) for loss in losses)
     # Each loss is a rounded quotient, and so is their sum: only near the limit that matters.
@@ -445,18 +417,3 @@ def _last_before_unsafe(
             first = start + int(np.argmin(found))
             return float(points[first - 1]) if first else -np.inf
     return float(points[-1])
-
-
-def _trivial(cutoff: float, n: int, needed: int) -> str:
-    if cutoff > -np.inf:
-        return ""
-    if n < needed:
-        return (
-            f"{n} calibration cases are too few: the mask is the whole image; at least {needed} "
-            "are needed"
-        )
-    return "no cut-off keeps the level: the mask is the whole image"
-
-
-def _loss_name(loss: object) -> str:
-    return "false negative rate" if loss == "fnr" else "loss"

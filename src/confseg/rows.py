@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .case import Case, check_values
-from .conformal import Inner, Outer
 from .critical import check_miss, outer_cutoff_unchecked
 from .distances import Metric, check_metric
 from .exact import as_decimal, exact
 from .fields import Distance, Field, cumulative_mass, field_on, identity, logit, signed_distance
 from .groups import predicted_volume
 from .metrics import dice
+from .sides import Inner, Outer
 
 FIELDS = ("identity", "logit", "distance", "mass")
 """Fields whose critical values a row can hold; "logit" and "mass" need probabilities."""

@@ -13,6 +13,7 @@ from typing import Any
 
 from . import storage
 from ._version import __version__
+from .calibrated import FORMAT
 from .case import naming
 from .cls import CLS
 from .conformal import SplitConformal
@@ -114,8 +115,7 @@ def write_saved(path: Path, saved: Saved) -> None:
         "provenance": saved.provenance,
     }
     data = json.loads(json.dumps(data))  # tuples as JSON gives them back
-    text = json.dumps({**data, "sha256": storage.digest(data)}, indent=1, allow_nan=False)
-    storage.write_whole(path, lambda stream: stream.write(text.encode()))
+    storage.seal(data, path)
 
 
 def read_saved(path: Path) -> Saved:
@@ -153,10 +153,7 @@ def read_saved(path: Path) -> Saved:
 
 def _kind(data: Any) -> type[SplitConformal]:
     """The class of the calibrated method, of the first group where there are several."""
-    if not isinstance(data, dict) or data.get("format") not in (storage.FORMAT, GROUP_FORMAT):
-        raise ValueError(f"not a {storage.FORMAT}")
-    if data.get("sha256") != storage.digest(data):
-        raise ValueError("damaged: the contents do not match their checksum")
+    storage.check_seal(data, FORMAT, GROUP_FORMAT)
     name = data.get("method")
     if data["format"] == GROUP_FORMAT:
         name = next((stored["method"] for stored in data["groups"].values()), None)

@@ -9,10 +9,11 @@ from typing import Literal, NamedTuple, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .conformal import Inner, Outer, Promise, Side, SplitConformal, check_weights, percent
+from .conformal import Promise, SplitConformal, check_weights
 from .critical import check_false, check_miss
-from .exact import check_level
+from .exact import check_level, percent
 from .fields import Field, FieldFunction, as_field, logit
+from .sides import Inner, Outer, Side
 
 Control = Literal["joint", "weighted", "inner", "outer"]
 

@@ -76,6 +76,27 @@ class StepLoss:
         return exact(self.values[np.searchsorted(self.points, cutoff, side="left")]) / self.whole
 
 
+@dataclass(frozen=True, eq=False)
+class WorstLoss:
+    """The largest of several losses at every cut-off, such as those of one patient's cases."""
+
+    losses: Sequence[StepLoss]
+
+    @property
+    def points(self) -> NDArray[np.float64]:
+        """Cut-offs after which the largest loss can change, strictly increasing."""
+        return np.unique(np.concatenate([loss.points for loss in self.losses]))
+
+    def __call__(self, cutoff: ArrayLike) -> NDArray[np.float64]:
+        """The largest loss at each cut-off."""
+        return np.max([loss(cutoff) for loss in self.losses], axis=0)
+
+    def exactly(self, cutoff: float) -> Fraction:
+        """The largest loss at one cut-off, exactly."""
+        return max(loss.exactly(cutoff) for loss in self.losses)
+
+
+Steps = StepLoss | WorstLoss
 LossFunction = Callable[[Case], StepLoss]
 
 
@@ -103,11 +124,11 @@ def fnr_steps(case: Case) -> StepLoss:
     return StepLoss(points, np.concatenate([[0], np.cumsum(counts)]), max(lesion.size, 1))
 
 
-def candidates(losses: Sequence[StepLoss]) -> NDArray[np.float64]:
+def candidates(losses: Sequence[Steps]) -> NDArray[np.float64]:
     """All cut-offs that can be the largest of a kind: the merged points, and infinity."""
     return np.append(np.unique(np.concatenate([loss.points for loss in losses])), np.inf)
 
 
-def losses_at(losses: Sequence[StepLoss], cutoffs: ArrayLike) -> NDArray[np.float64]:
+def losses_at(losses: Sequence[Steps], cutoffs: ArrayLike) -> NDArray[np.float64]:
     """Loss of every case at every cut-off, shape (cut-offs, cases)."""
     return np.stack([loss(cutoffs) for loss in losses], axis=-1)

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .case import Case, Spacing, as_score, check_values, naming
-from .conformal import Inner, Outer, Side
 from .fields import Field, FieldFunction, as_field, field_on
+from .sides import Inner, Outer, Side
 
 Segment = FieldFunction
 Train = Callable[[Sequence[Case]], Segment]

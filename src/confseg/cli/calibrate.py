@@ -11,8 +11,9 @@ from typing import TypeVar, get_args
 from ..assess import repeated_patients
 from ..case import Case
 from ..cls import CLS, ErrorRate
-from ..conformal import Empty, Per, SplitConformal
+from ..conformal import SplitConformal
 from ..distances import Metric
+from ..each_case import Empty
 from ..fields import Field, cumulative_mass, identity, logit, signed_distance
 from ..groups import Mondrian
 from ..inputs import Source
@@ -21,6 +22,7 @@ from ..margins import Margin, MarginSide
 from ..nifti import Reading, read_case
 from ..saved import Saved, provenance, write_saved
 from ..sets import ConfidenceSets, Control
+from ..units import Per
 from .arguments import (
     add_cases,
     add_jobs,

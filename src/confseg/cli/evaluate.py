@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from ..assess import Assessment, assess, units
-from ..conformal import Promise, SplitConformal, percent
-from ..exact import fewest_cases
+from ..conformal import Promise, SplitConformal
+from ..exact import fewest_cases, percent
 from ..inputs import Source
 from ..manifest import Row
 from ..nifti import read_case
