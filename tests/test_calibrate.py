@@ -114,7 +114,7 @@ def test_the_base_of_the_methods_promises_nothing():
 
 def test_names_patients_and_groups_are_kept():
     method = METHODS["CLS"]().calibrate(CASES)
-    assert method.patients_ == tuple(f"patient {i}" for i in range(40))
+    assert method.patients_ == tuple(f"patient 3-{i}" for i in range(40))
     assert Case([0.5], [True], group="scanner B").group == "scanner B"
 
 

@@ -111,8 +111,29 @@ def test_a_case_is_known_by_its_contents():
     ):
         with pytest.raises(ValueError, match=REFUSAL):
             method.calibrate([same])
-    method.calibrate([replace(LEARNING[3], score=case.score.T.copy(), truth=case.truth.T)] * 4)
+    turned = replace(case, score=case.score.T.copy(), truth=case.truth.T)
+    method.calibrate([turned] * 4)
     method.calibrate([replace(case, truth=~case.truth)] * 4)
+
+
+def another_case(patient):
+    """A case with contents of its own."""
+    return replace(SPARE[0], patient=patient, name="another")
+
+
+def test_a_learning_patient_is_refused_by_name_also_after_json():
+    message = "case 31 ('another'): the field was learned on another case of patient 'patient 1-7'"
+    fields_of_joint = {"inner": PAIR.inner, "outer": fields.smooth(1.0, of=CHOICE.outer)}
+    method = ConfidenceSets(0.2, **fields_of_joint).calibrate(OTHERS)
+    for each in (method, ConfidenceSets.from_json(method.to_json())):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            each.calibrate([*OTHERS, another_case(LEARNING[7].patient)])
+
+
+def test_cases_that_name_no_patient_are_nobody():
+    choice = choose_field(CANDIDATES, [replace(case, patient="") for case in LEARNING], 0.2)
+    method = ConfidenceSets(0.2, "outer", outer=choice.outer)
+    assert method.calibrate([*OTHERS, another_case("")]).n_ == 31
 
 
 def test_images_in_which_nothing_is_predicted_are_not_known_again():

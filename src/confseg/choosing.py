@@ -1,8 +1,9 @@
 """Choosing fields, and putting two of them on one scale, on cases kept for that alone.
 
 What is learned here is learned on a *learning split*: cases with known truth that neither
-trained the segmenter nor will calibrate. The fields that come back remember those cases, and
-calibration refuses them, wherever the fields are used and also after they were kept as JSON.
+trained the segmenter nor will calibrate. The fields that come back remember those cases and
+their patients, and calibration refuses both, wherever the fields are used and also after they
+were kept as JSON.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ class Choice:
     Attributes
     ----------
     inner, outer : field
-        The chosen fields. Calibration refuses the cases they were chosen on.
+        The chosen fields. Calibration refuses the cases they were chosen on, and other cases of
+        the same patients.
     inner_name, outer_name : str
         What the candidates were called.
     sizes : dict of str to (float, float)
@@ -82,7 +84,7 @@ def choose_field(
     -------
     Choice
         The two fields and a table of sizes. ``ConfidenceSets(...).calibrate`` with one of these
-        fields raises ValueError if it meets a learning case.
+        fields raises ValueError if it meets a learning case or patient.
 
     Raises
     ------
@@ -122,10 +124,9 @@ def choose_field(
     sizes = _sizes(known, cutoffs, cases)
     inner_name = max(known, key=lambda name: sizes[name].inner)
     outer_name = min(known, key=lambda name: sizes[name].outer)
-    memory = _memory(cases)
     return Choice(
-        inner=Learned(known[inner_name], memory),
-        outer=Learned(known[outer_name], memory),
+        inner=_remembering(known[inner_name], cases),
+        outer=_remembering(known[outer_name], cases),
         inner_name=inner_name,
         outer_name=outer_name,
         sizes=sizes,
@@ -154,7 +155,7 @@ def common_scale(
     -------
     Pair
         Named pair ``(inner, outer)`` for ``ConfidenceSets(alpha, "joint", inner=..., outer=...)``.
-        Calibration refuses the learning cases.
+        Calibration refuses the learning cases and their patients.
 
     Raises
     ------
@@ -177,10 +178,10 @@ def common_scale(
     # The outer field is minus a nonconformity score, and so is its new scale.
     knots, levels = _distribution(inner_values, "inner")
     mirrored = [values[::-1] for values in _distribution(0.0 - outer_values, "outer")]
-    memory = _memory(cases)
+    outer_scaled = Scaled(sides[1], tuple(0.0 - mirrored[0]), tuple(0.0 - mirrored[1]))
     return Pair(
-        inner=Learned(Scaled(sides[0], tuple(knots), tuple(levels)), memory),
-        outer=Learned(Scaled(sides[1], tuple(0.0 - mirrored[0]), tuple(0.0 - mirrored[1])), memory),
+        inner=_remembering(Scaled(sides[0], tuple(knots), tuple(levels)), cases),
+        outer=_remembering(outer_scaled, cases),
     )
 
 
@@ -256,6 +257,10 @@ def _distribution(
     return knots, np.searchsorted(np.sort(scores), knots, side="right") / (scores.size + 1)
 
 
-def _memory(cases: Sequence[Case]) -> tuple[str, ...]:
+def _remembering(field: Field, cases: Sequence[Case]) -> Learned:
     prints = {fingerprint(case.score, case.truth) for case in cases}
-    return tuple(sorted(mark for mark in prints if mark is not None))
+    return Learned(
+        field,
+        tuple(sorted(mark for mark in prints if mark is not None)),
+        tuple(sorted({case.patient for case in cases if case.patient})),
+    )

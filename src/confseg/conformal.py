@@ -314,7 +314,9 @@ def _worst_case(patient: str, rows: list[CaseNumbers]) -> CaseNumbers:
 
 def _nonconformity(side: Side, case: Case) -> float:
     box = side.support(case.score, case.truth)
-    return side.nonconformity(*field_on(side.field, case.score, case.truth, case.spacing, box))
+    return side.nonconformity(
+        *field_on(side.field, case.score, case.truth, case.spacing, box, case.patient)
+    )
 
 
 def _complies(side: Side, case: Case, cutoff: float) -> bool:

@@ -91,18 +91,20 @@ def cases(
     Yields
     ------
     Case
-        Score: probabilities in float64; one patient per case.
+        Score: probabilities in float64; one patient per case, other seeds, other patients.
 
     Examples
     --------
     >>> first, second = cases(2, seed=7)
-    >>> first.score.shape, first.name
-    ((48, 48), 'phantom 0')
+    >>> first.score.shape, first.name, first.patient
+    ((48, 48), 'phantom 0', 'patient 7-0')
     >>> worse = next(cases(1, segmenter=Segmenter(noise=3.0), seed=7))
     >>> bool((worse.truth == first.truth).all())
     True
     """
-    of_lesions, of_errors = (np.random.default_rng(s) for s in _two_streams(seed))
+    sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+    of_lesions, of_errors = (np.random.default_rng(s) for s in _two_streams(sequence))
+    known_as = "-".join(map(str, (sequence.entropy, *sequence.spawn_key)))
     for start in range(0, n, _BATCH):
         depth = _depths(of_lesions, lesions)
         error = segmenter.noise * smooth_noise(of_errors, depth.shape, segmenter.correlation)
@@ -113,7 +115,7 @@ def cases(
                 depth[i] > 0,
                 lesions.spacing,
                 name=f"phantom {start + i}",
-                patient=f"patient {start + i}",
+                patient=f"patient {known_as}-{start + i}",
             )
 
 
@@ -253,8 +255,7 @@ def _depths(rng: np.random.Generator, lesions: Lesions) -> NDArray[np.float64]:
     return radius - np.sqrt(squares) + lesions.roughness * bumps
 
 
-def _two_streams(seed: int | np.random.SeedSequence) -> list[np.random.SeedSequence]:
-    sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+def _two_streams(sequence: np.random.SeedSequence) -> list[np.random.SeedSequence]:
     # Built from the key, not spawned: spawning would change the caller's object.
     return [
         np.random.SeedSequence(sequence.entropy, spawn_key=(*sequence.spawn_key, stream))

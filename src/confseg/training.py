@@ -73,6 +73,8 @@ def nonconformity(sides: dict[str, Side], segment: Segment, case: Case) -> float
     with naming(f"case {case.name!r}"):
         score = scored(segment, case.score, case.spacing)
         return max(
-            side.nonconformity(*field_on(side.field, score, case.truth, case.spacing))
+            side.nonconformity(
+                *field_on(side.field, score, case.truth, case.spacing, patient=case.patient)
+            )
             for side in sides.values()
         )

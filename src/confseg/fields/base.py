@@ -49,10 +49,10 @@ class Field:
         """``{field > cutoff}`` if `strict`, else ``{field >= cutoff}``."""
         return above(sound(self, score, spacing), cutoff, strict)
 
-    def refuse(self, score: NDArray, truth: NDArray[np.bool_]) -> None:
+    def refuse(self, score: NDArray, truth: NDArray[np.bool_], patient: str = "") -> None:
         """Raise ValueError if the field was learned on this case; a field is made of others."""
         for part in self._parts():
-            part.refuse(score, truth)
+            part.refuse(score, truth, patient)
 
     def to_dict(self) -> dict[str, Any]:
         """The field in JSON types, with the fields it is made of."""
@@ -132,12 +132,13 @@ def field_on(
     truth: NDArray[np.bool_],
     spacing: Spacing | None,
     box: Box | None = None,
+    patient: str = "",
 ) -> tuple[NDArray, NDArray[np.bool_]]:
     """Field and truth on a part of the image, by default on its support.
 
-    Raises ValueError if the field was learned on this very case.
+    Raises ValueError if the field was learned on this very case or on this patient.
     """
-    field.refuse(score, truth)
+    field.refuse(score, truth, patient)
     return deciding_part(field, score, truth, spacing, box)
 
 

@@ -17,10 +17,11 @@ from .base import Field
 
 @dataclass(frozen=True)
 class Learned(Field):
-    """A field with a memory of the learning cases, by their fingerprints."""
+    """A field with a memory of the learning cases, by their contents and their patients."""
 
     of: Field
     learned_on: tuple[str, ...] = dataclass_field(repr=False)
+    patients: tuple[str, ...] = dataclass_field(default=(), repr=False)
 
     name: ClassVar[str] = "learned"
 
@@ -53,14 +54,19 @@ class Learned(Field):
         """As for the field itself."""
         return self.of.level_set(score, spacing, cutoff, strict)
 
-    def refuse(self, score: NDArray, truth: NDArray[np.bool_]) -> None:
-        """Raise ValueError if this case is one of those the field was learned on."""
+    def refuse(self, score: NDArray, truth: NDArray[np.bool_], patient: str = "") -> None:
+        """Raise ValueError if the field was learned on this case, or on another of the patient."""
         if fingerprint(score, truth) in self.learned_on:
             raise ValueError(
                 "the field was learned on this very case; calibrate on cases that had no part in "
                 "choosing it, or the promise does not hold"
             )
-        super().refuse(score, truth)
+        if patient in self.patients:
+            raise ValueError(
+                f"the field was learned on another case of patient {patient!r}; calibrate on "
+                "patients that had no part in choosing it, or the promise does not hold"
+            )
+        super().refuse(score, truth, patient)
 
 
 def fingerprint(score: NDArray, truth: NDArray[np.bool_]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
@@ -78,11 +79,12 @@ def largest_box(mask: NDArray[np.bool_]) -> Box:
     >>> largest_box(np.array([[1, 1, 0], [1, 1, 1], [0, 1, 1]], dtype=bool))
     (slice(0, 2, None), slice(0, 2, None))
     """
-    # All widths are tried along every axis but the longest, where runs are counted at once.
+    # All widths are tried along every axis but the longest two, where one sweep is enough.
     order = tuple(np.argsort(mask.shape, kind="stable"))
+    fits = mask.transpose(order)
     best = _Best()
-    _widen(mask.transpose(order), (), best)
-    box = dict(zip(order, best.box, strict=True))
+    _widen(fits[np.newaxis] if mask.ndim == 1 else fits, (), best)
+    box = dict(zip(order, best.box[-mask.ndim :], strict=True))
     return tuple(box[axis] for axis in range(mask.ndim))
 
 
@@ -96,42 +98,47 @@ class _Best:
 def _widen(fits: NDArray[np.bool_], widths: tuple[int, ...], best: _Best) -> None:
     """Try the boxes of given widths along the first axes, which fit where `fits` says so."""
     axis = len(widths)
-    if axis == fits.ndim - 1:
-        _keep_longest_run(fits, widths, best)
+    if axis == fits.ndim - 2:
+        _keep_largest_rectangle(fits, widths, best)
         return
     narrow, length = fits, fits.shape[axis]
-    # What no box can exceed that is at least one voxel wide here: the longest runs elsewhere.
     for width in range(1, length + 1):
         if width > 1:
             narrow = _shifted(narrow, axis, 0, -1) & _shifted(fits, axis, width - 1, None)
-        others = [_longest_run(narrow, other) for other in range(axis + 1, fits.ndim)]
-        if np.prod([*widths, length, *others]) <= best.volume:
+        # No box at least this wide has a larger cross-section.
+        section = np.count_nonzero(narrow, axis=tuple(range(axis + 1, fits.ndim))).max()
+        if math.prod(widths) * length * int(section) <= best.volume:
             return
         _widen(narrow, (*widths, width), best)
 
 
-def _keep_longest_run(fits: NDArray[np.bool_], widths: tuple[int, ...], best: _Best) -> None:
-    runs = _runs(fits, fits.ndim - 1)
-    volume = int(np.prod(widths, dtype=int)) * int(runs.max())
-    if volume > best.volume:
-        *starts, last = (int(i) for i in np.unravel_index(runs.argmax(), runs.shape))
-        best.volume = volume
-        best.box = (
-            *(slice(start, start + width) for start, width in zip(starts, widths, strict=True)),
-            slice(last + 1 - int(runs.max()), last + 1),
-        )
-
-
-def _longest_run(mask: NDArray[np.bool_], axis: int) -> int:
-    return int(_runs(mask, axis).max())
-
-
-def _runs(mask: NDArray[np.bool_], axis: int) -> NDArray[np.int_]:
-    """How many True in a row end at each voxel, along an axis."""
-    shape = [1] * mask.ndim
-    shape[axis] = mask.shape[axis]
-    counts = np.arange(1, mask.shape[axis] + 1).reshape(shape)
-    return counts - np.maximum.accumulate(np.where(mask, 0, counts), axis=axis)
+def _keep_largest_rectangle(fits: NDArray[np.bool_], widths: tuple[int, ...], best: _Best) -> None:
+    """Sweep row by row over all starts at once that can hold a larger box than the best."""
+    *starts, rows, columns = fits.shape
+    thickness = math.prod(widths)
+    sizes = np.count_nonzero(fits, axis=(-2, -1))
+    promising = np.argwhere(thickness * sizes > best.volume)
+    planes = fits[tuple(promising.T)] if starts else fits[np.newaxis]
+    # For every voxel the tallest rectangle that ends in its row, and how far that can be widened.
+    height = np.zeros((len(planes), columns), dtype=np.intp)
+    left, right = height.copy(), height + columns
+    place = np.arange(columns)
+    for row in range(rows):
+        inside = planes[:, row]
+        first = np.maximum.accumulate(np.where(inside, 0, place + 1), axis=1)
+        end = np.minimum.accumulate(np.where(inside, columns, place)[:, ::-1], axis=1)[:, ::-1]
+        height = np.where(inside, height + 1, 0)
+        left = np.where(inside, np.maximum(left, first), 0)
+        right = np.where(inside, np.minimum(right, end), columns)
+        volume = thickness * height * (right - left)
+        if volume.max(initial=0) > best.volume:
+            i, column = np.unravel_index(volume.argmax(), volume.shape)
+            best.volume = int(volume[i, column])
+            best.box = (
+                *(slice(s, s + w) for s, w in zip(promising[i].tolist(), widths, strict=True)),
+                slice(row + 1 - int(height[i, column]), row + 1),
+                slice(int(left[i, column]), int(right[i, column])),
+            )
 
 
 def _shifted(mask: NDArray, axis: int, start: int, stop: int | None) -> NDArray:
@@ -152,8 +159,8 @@ def boxes(threshold: float = 0.5, kind: Kind = "outer") -> Boxes:
         The predicted mask is ``score >= threshold``.
     kind : {"outer", "inner"}, default "outer"
         "outer": the smallest box that holds the component, for outer sets. "inner": the largest
-        box (most voxels) that the component holds, for inner sets; finding it is exact and takes
-        seconds for a component of a hundred voxels along every axis of a volume.
+        box (most voxels) that the component holds, for inner sets; finding it is exact; a
+        component of half a million voxels takes less than a second or two.
 
     Returns
     -------
