@@ -12,6 +12,7 @@ from test_fields import rank_filter
 
 from confseg import CLS, Case, ConfidenceSets, Margin, fields, phantoms
 from confseg.conformal import SplitConformal
+from confseg.risk import RiskMethod
 
 METHODS = {
     "CLS": lambda: CLS(eps=0.1, alpha=0.1),
@@ -108,6 +109,17 @@ def test_the_base_of_the_methods_promises_nothing():
     for member in ("_sides", "_promises"):
         with pytest.raises(NotImplementedError):
             getattr(base, member)
+    with pytest.raises(NotImplementedError):
+        base._guarantee()
+
+
+def test_a_mean_loss_needs_its_parts():
+    base = RiskMethod()
+    for ask in (lambda: base._loss(CASES[0]), lambda: base._worst([]), base._warning):
+        with pytest.raises(NotImplementedError):
+            ask()
+    with pytest.raises(NotImplementedError):
+        base._calibrated_on([])
     with pytest.raises(NotImplementedError):
         base._guarantee()
 
