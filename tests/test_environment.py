@@ -19,12 +19,18 @@ def locked() -> dict[str, str]:
     return dict(re.findall(r"^([a-z0-9.-]+)==([^\s;]+)", LOCK, re.MULTILINE))
 
 
+def asked_for(group: str) -> list[Requirement]:
+    """What a dependency group asks for, with the groups that it includes."""
+    found = []
+    for entry in PROJECT["dependency-groups"][group]:
+        own = isinstance(entry, str)
+        found += [Requirement(entry)] if own else asked_for(entry["include-group"])
+    return found
+
+
 def direct() -> list[Requirement]:
-    """What pyproject.toml asks for: the package's needs and those of all groups."""
-    entries = list(PROJECT["project"]["dependencies"])
-    for group in PROJECT["dependency-groups"].values():
-        entries += [entry for entry in group if isinstance(entry, str)]
-    return [Requirement(entry) for entry in entries]
+    """What is locked: the package's needs and those of the group `dev`."""
+    return [Requirement(entry) for entry in PROJECT["project"]["dependencies"]] + asked_for("dev")
 
 
 def conda_versions() -> dict[str, str]:
@@ -48,6 +54,11 @@ def test_every_entry_of_the_lock_has_a_hash() -> None:
 @pytest.mark.parametrize("requirement", direct(), ids=str)
 def test_the_lock_satisfies_the_project(requirement: Requirement) -> None:
     assert locked()[canonicalize_name(requirement.name)] in requirement.specifier
+
+
+def test_what_only_the_networks_need_is_not_locked() -> None:
+    assert "torch" in {requirement.name for requirement in asked_for("models")}
+    assert not {"torch", "monai", "medim"} & set(locked())
 
 
 def test_conda_gets_the_locked_versions() -> None:

@@ -1,16 +1,17 @@
 """Train networks and keep the histograms of what they predict on held-out cases.
 
-    python -m benchmarks.networks DATA --out FOLDER              all networks, seeds and panels
+    python -m benchmarks.networks DATA --out FOLDER              all networks, the hippocampus
+    python -m benchmarks.networks DATA --out FOLDER --panel kits
     python -m benchmarks.networks DATA --out FOLDER --network nnU-Net --seed 0 --panel well
 
-DATA has the layout of the Medical Segmentation Decathlon (imagesTr, labelsTr). A run whose file is
-there is passed over, so that an interrupted call can be repeated.
+DATA is the folder that holds the data sets, as `python -m data_download --dest DATA` makes it. A
+run whose file is there is passed over, so that an interrupted call can be repeated.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,78 +20,76 @@ from tqdm.auto import tqdm
 
 from .architectures import ARCHITECTURES, build
 from .histograms import histogram, write
+from .panels import PANELS, Shown
 from .training import predict, train
-from .volumes import Volume, read
 
 SEEDS = (0, 1, 2)
-
-
-@dataclass(frozen=True)
-class Panel:
-    """What is to be found, on how many cases the networks learn it, and for how long."""
-
-    labels: tuple[int, ...]
-    cases: int
-    epochs: int
-
-
-PANELS = {"well": Panel(labels=(1, 2), cases=100, epochs=8), "weak": Panel((1,), 10, 30)}
+HIPPOCAMPUS = ("well", "weak")
 # Attention without windows or convolutions learns slowly from so few cases.
 EPOCHS = {("well", "SAM-Med3D"): 16}
 
 
-def split(volumes: list[Volume], training: int) -> tuple[list[Volume], list[Volume]]:
-    """The same cases train in every run: drawn once, by a seed of their own."""
-    order = np.random.default_rng(2025).permutation(len(volumes))
-    chosen = [volumes[i] for i in order]
-    return chosen[:training], sorted(chosen[training:], key=lambda volume: volume.name)
-
-
-def run(data: Path, out: Path, name: str, seed: int, panel: str, training: int) -> None:
+def run(data: Path, out: Path, name: str, seed: int, which: str, device: torch.device) -> None:
     """One network: trained, asked for the held-out cases, and reduced to histograms."""
-    target = out / f"{name}_{panel}_{seed}.npz"
+    target = out / f"{name}_{which}_{seed}.npz"
     if target.exists():
         print(f"{target.name} is there")
         return
-    task = PANELS[panel]
-    learning, held_out = split(read(data, task.labels), training)
-    epochs = EPOCHS.get((panel, name), task.epochs)
-    network = train(build(name, seed), learning[: task.cases], epochs, seed)
-    shown = tqdm(held_out, desc=target.name, unit="case")
-    counts = np.stack([histogram(predict(network, case), case.truth) for case in shown])
+    panel = PANELS[which]
+    patch = panel.view.patch
+    learning, held_out = panel.split(panel.scans(data))
+    epochs = EPOCHS.get((which, name), panel.epochs)
+    network = build(name, seed, patch).to(device)
+    network = train(network, Shown(panel, learning), patch, epochs, seed)
+    counts = []
+    for scan in tqdm(held_out, desc=target.name, unit="case"):
+        volume = panel.read(scan)
+        probability = predict(network, panel.view.cut(volume), patch)
+        counts.append(histogram(panel.view.back(probability, volume), volume.truth))
     about = {
         "network": name,
-        "panel": panel,
+        "panel": which,
         "seed": str(seed),
-        "training_cases": str(min(task.cases, len(learning))),
+        "training_cases": str(len(learning)),
         "epochs": str(epochs),
         "torch": torch.__version__,
         "command": "python -m benchmarks.networks DATA "
-        f"--network {name} --seed {seed} --panel {panel}",
+        f"--network {name} --seed {seed} --panel {which}",
     }
-    write(target, [case.name for case in held_out], counts, about)
+    write(target, [scan.name for scan in held_out], np.stack(counts), about)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read the command line and run what it asks for."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.networks", description=__doc__)
-    parser.add_argument("data", type=Path, help="folder with imagesTr and labelsTr")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.networks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("data", type=Path, help="folder that holds the data sets")
     parser.add_argument("--out", type=Path, required=True, help="folder for the histograms")
     parser.add_argument("--network", choices=ARCHITECTURES, nargs="+", default=[*ARCHITECTURES])
     parser.add_argument("--seed", type=int, nargs="+", default=SEEDS)
-    parser.add_argument("--panel", choices=PANELS, nargs="+", default=[*PANELS])
+    parser.add_argument("--panel", choices=PANELS, nargs="+", default=HIPPOCAMPUS)
     parser.add_argument(
-        "--training", type=int, default=100, help="cases that may train; all others are held out"
+        "--device",
+        type=torch.device,
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="where to train; at present: %(default)s",
     )
     parser.add_argument("--threads", type=int, default=1, help="results depend on it, slightly")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    torch.use_deterministic_algorithms(True)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for seed in arguments.seed:
-        for name in arguments.network:
-            for panel in arguments.panel:
-                run(arguments.data, arguments.out, name, seed, panel, arguments.training)
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    # Some operations have no deterministic form on a GPU.
+    torch.use_deterministic_algorithms(options.device.type == "cpu")
+    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        for seed in options.seed:
+            for name in options.network:
+                for which in options.panel:
+                    run(options.data, options.out, name, seed, which, options.device)
+    except (OSError, ValueError) as error:
+        parser.exit(1, f"{parser.prog}: {error}\n")
 
 
 if __name__ == "__main__":

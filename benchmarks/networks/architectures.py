@@ -1,4 +1,7 @@
-"""The five architectures, each with one input channel and one logit per voxel."""
+"""The five architectures, each with one input channel and one logit per voxel.
+
+Every maker takes the shape of a patch; only the transformers with numbered tokens need it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-PATCH = (32, 64, 32)  # voxels; every architecture takes it
+from .volumes import Patch
+
 _FIRST_LOGIT = -3.0  # lesions are rare: without it the background stays high for many epochs
 
 
@@ -39,7 +43,7 @@ class _Block(nn.Module):
         return functional.relu(self.body(x) + self.shortcut(x))
 
 
-def med3d() -> nn.Module:
+def med3d(patch: Patch) -> nn.Module:
     """MedicalNet's ResNet-10 with dilations 1, 1, 2, 4 and its transposed-convolution head.
 
     Half as wide as published and without pooling after the stem, since the crops are small.
@@ -66,7 +70,7 @@ def med3d() -> nn.Module:
     return nn.Sequential(*layers, *head)
 
 
-def nnunet() -> nn.Module:
+def nnunet(patch: Patch) -> nn.Module:
     """The plain convolutional U-Net of nnU-Net, without its self-configuration."""
     from dynamic_network_architectures.architectures.unet import PlainConvUNet
 
@@ -88,14 +92,14 @@ def nnunet() -> nn.Module:
     )
 
 
-def unetr() -> nn.Module:
+def unetr(patch: Patch) -> nn.Module:
     """UNETR: a vision transformer as encoder, convolutions as decoder."""
     from monai.networks.nets import UNETR
 
     return UNETR(
         in_channels=1,
         out_channels=1,
-        img_size=PATCH,
+        img_size=patch,
         feature_size=16,
         hidden_size=96,
         mlp_dim=288,
@@ -103,7 +107,7 @@ def unetr() -> nn.Module:
     )
 
 
-def swin_unetr() -> nn.Module:
+def swin_unetr(patch: Patch) -> nn.Module:
     """Swin-UNETR: windowed attention as encoder, convolutions as decoder."""
     from monai.networks.nets import SwinUNETR
 
@@ -124,16 +128,17 @@ class _SAMMed3D(nn.Module):
     truth would be an oracle, so there is none.
     """
 
-    side, patch, width = 64, 8, 180
+    token, width = 8, 180
 
-    def __init__(self) -> None:
+    def __init__(self, side: int) -> None:
         from medim.models import sam_med3d as parts
 
         super().__init__()
-        grid = self.side // self.patch
+        self.side = side
+        grid = side // self.token
         self.encoder = parts.ImageEncoderViT3D(
             img_size=self.side,
-            patch_size=self.patch,
+            patch_size=self.token,
             embed_dim=self.width,
             depth=6,
             num_heads=6,
@@ -157,12 +162,12 @@ class _SAMMed3D(nn.Module):
         return full[:, :, : shape[0], : shape[1], : shape[2]] + self.bias
 
 
-def sam_med3d() -> nn.Module:
-    """SAM-Med3D without a prompt, from medim."""
-    return _SAMMed3D()
+def sam_med3d(patch: Patch) -> nn.Module:
+    """SAM-Med3D without a prompt, from medim; it takes cubes, and patches are padded to one."""
+    return _SAMMed3D(max(patch))
 
 
-ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
+ARCHITECTURES: dict[str, Callable[[Patch], nn.Module]] = {
     "Med3D": med3d,
     "nnU-Net": nnunet,
     "UNETR": unetr,
@@ -171,7 +176,7 @@ ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def build(name: str, seed: int) -> nn.Module:
+def build(name: str, seed: int, patch: Patch) -> nn.Module:
     """A network with weights drawn from `seed`, whose first guess is background everywhere.
 
     Parameters
@@ -180,6 +185,8 @@ def build(name: str, seed: int) -> nn.Module:
         A key of `ARCHITECTURES`.
     seed : int
         Seed of the weights.
+    patch : tuple of int
+        Shape of what the network is shown at a time.
 
     Returns
     -------
@@ -194,7 +201,7 @@ def build(name: str, seed: int) -> nn.Module:
     if name not in ARCHITECTURES:
         raise ValueError(f"unknown network {name!r}, expected one of {sorted(ARCHITECTURES)}")
     torch.manual_seed(seed)
-    network = ARCHITECTURES[name]()
+    network = ARCHITECTURES[name](patch)
     with torch.no_grad():
         _output_bias(network).fill_(_FIRST_LOGIT)
     return network

@@ -12,15 +12,19 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm.auto import tqdm
 
-from .architectures import PATCH
-from .volumes import Volume, batches, padded
+from .volumes import Patch, Volume, batches, padded
 
 BATCH = 2
 RATE = 1e-3
 
 
 def train(
-    network: nn.Module, volumes: Sequence[Volume], epochs: int, seed: int, progress: bool = True
+    network: nn.Module,
+    volumes: Sequence[Volume],
+    patch: Patch,
+    epochs: int,
+    seed: int,
+    progress: bool = True,
 ) -> nn.Module:
     """Train on patches with Dice and cross-entropy; the last weights count, none are selected.
 
@@ -30,6 +34,8 @@ def train(
         Changed in place.
     volumes : sequence of Volume
         Training cases, at least as many as a batch holds.
+    patch : tuple of int
+        Shape of the patches.
     epochs : int
         Passes over the cases.
     seed : int
@@ -60,7 +66,7 @@ def train(
     network.train()
     with tqdm(total=steps, desc="training", unit="step", disable=not progress) as bar:
         for _ in range(epochs):
-            for images, truths in batches(volumes, PATCH, BATCH, rng):
+            for images, truths in batches(volumes, patch, BATCH, rng):
                 x, y = torch.from_numpy(images).to(device), torch.from_numpy(truths).to(device)
                 logits = network(x)
                 loss = overlap(logits, y) + entropy(logits, y)
@@ -75,7 +81,7 @@ def train(
 
 
 @torch.no_grad()
-def predict(network: nn.Module, volume: Volume) -> NDArray[np.float32]:
+def predict(network: nn.Module, volume: Volume, patch: Patch) -> NDArray[np.float32]:
     """Foreground probabilities of one volume, from overlapping windows.
 
     Parameters
@@ -84,6 +90,8 @@ def predict(network: nn.Module, volume: Volume) -> NDArray[np.float32]:
         A trained network.
     volume : Volume
         Any case; its truth is not looked at.
+    patch : tuple of int
+        Shape of the windows.
 
     Returns
     -------
@@ -91,7 +99,7 @@ def predict(network: nn.Module, volume: Volume) -> NDArray[np.float32]:
         Probabilities.
     """
     device = next(network.parameters()).device
-    image = torch.from_numpy(padded(volume.image, PATCH))[None, None].to(device)
-    logits = sliding_window_inference(image, PATCH, BATCH, network, overlap=0.25, mode="gaussian")
+    image = torch.from_numpy(padded(volume.image, patch))[None, None].to(device)
+    logits = sliding_window_inference(image, patch, BATCH, network, overlap=0.25, mode="gaussian")
     window = tuple(slice(0, n) for n in volume.image.shape)
     return torch.sigmoid(logits)[0, 0].cpu().numpy()[window]

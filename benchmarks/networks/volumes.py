@@ -1,4 +1,4 @@
-"""Volumes for training: folders in the layout of the Medical Segmentation Decathlon."""
+"""Scans with their true masks, read from disk when they are needed."""
 
 from __future__ import annotations
 
@@ -6,9 +6,29 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel
 import numpy as np
+from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
+
+from confseg.manifest import Rule
+from data_download import niftis
+
+Patch = tuple[int, int, int]
+"""Voxels along each axis; multiples of 32, which every architecture takes."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One case on disk: whose it is, its image and its labels, and which of them are to be found.
+
+    Both files lie on one grid.
+    """
+
+    name: str
+    patient: str
+    image: Path
+    labels: Path
+    rule: Rule
 
 
 @dataclass(frozen=True)
@@ -18,53 +38,54 @@ class Volume:
     Attributes
     ----------
     name : str
-        File name without its ending.
+        Name of the case.
     image : ndarray of float32
-        Intensities with mean 0 and standard deviation 1.
+        Normalized intensities.
     truth : ndarray of bool, same shape
         The structure to find.
+    spacing : tuple of float
+        Distance of neighboring voxels along each axis, in mm.
     """
 
     name: str
     image: NDArray[np.float32]
     truth: NDArray[np.bool_]
+    spacing: tuple[float, ...]
 
 
-def read(folder: Path, labels: Sequence[int]) -> list[Volume]:
-    """Every volume of a folder with `imagesTr` and `labelsTr`, in the order of the names.
+def read(scan: Scan, window: tuple[float, float] | None) -> Volume:
+    """Read a scan and normalize its intensities.
 
     Parameters
     ----------
-    folder : pathlib.Path
-        The folder; images and labels have the same file names.
-    labels : sequence of int
-        Which labels are the structure to find.
+    scan : Scan
+        The case.
+    window : tuple of float or None
+        For CT, the two values that become -1 and 1 (Hounsfield units); what lies beyond is cut
+        off. None for MR: the intensities get mean 0 and standard deviation 1.
 
     Returns
     -------
-    list of Volume
-        At least one.
+    Volume
+        On the grid of the scan.
 
     Raises
     ------
-    FileNotFoundError
-        If there are no images, or one has no label file.
     ValueError
-        If image and label differ in shape.
+        If a file is damaged, or image and labels differ in shape.
     """
-    paths = sorted((folder / "imagesTr").glob("[!.]*.nii.gz"))
-    if not paths:
-        raise FileNotFoundError(f"expected images *.nii.gz in {folder / 'imagesTr'}, found none")
-    return [_volume(path, folder / "labelsTr" / path.name, labels) for path in paths]
-
-
-def _volume(image_path: Path, label_path: Path, labels: Sequence[int]) -> Volume:
-    image = np.asarray(nibabel.load(image_path).dataobj, dtype=np.float32)
-    label = np.asarray(nibabel.load(label_path).dataobj)
-    if image.shape != label.shape:
-        raise ValueError(f"{image_path.name}: image {image.shape}, label {label.shape}")
-    image = (image - image.mean()) / max(float(image.std()), 1e-6)
-    return Volume(image_path.name.removesuffix(".nii.gz"), image, np.isin(label, labels))
+    values, affine = niftis.read(scan.image)
+    labels, _ = niftis.read(scan.labels)
+    if values.shape != labels.shape:
+        raise ValueError(f"{scan.name}: image {values.shape}, labels {labels.shape}")
+    image = values.astype(np.float32)
+    if window is None:
+        image = (image - image.mean()) / max(float(image.std()), 1e-6)
+    else:
+        low, high = window
+        image = (np.clip(image, low, high) - low) * (2 / (high - low)) - 1
+    spacing = tuple(float(edge) for edge in voxel_sizes(affine))
+    return Volume(scan.name, image, scan.rule.mask(labels), spacing)
 
 
 def padded(array: NDArray, shape: Sequence[int]) -> NDArray:
@@ -73,15 +94,15 @@ def padded(array: NDArray, shape: Sequence[int]) -> NDArray:
 
 
 def batches(
-    volumes: Sequence[Volume], patch: Sequence[int], size: int, rng: np.random.Generator
+    volumes: Sequence[Volume], patch: Patch, size: int, rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
     """One epoch: a random patch of every volume, in random order, mirrored at random.
 
     Parameters
     ----------
     volumes : sequence of Volume
-        The training cases.
-    patch : sequence of int
+        The training cases; each is asked for once, when its turn comes.
+    patch : tuple of int
         Shape of a patch (voxels); smaller volumes are padded with zeros.
     size : int
         Patches in a batch; an incomplete last one is left out.
