@@ -14,7 +14,7 @@ from benchmarks.networks.panels import PANELS, Panel, Shown
 from benchmarks.networks.views import AIR, Middle, Whole, resampled
 from benchmarks.networks.volumes import Scan, Volume, batches, padded, read
 from confseg.manifest import Row, Rule, write_manifest
-from data_download import niftis, uls23
+from data_download import niftis
 
 NETWORKS = ["Med3D", "nnU-Net", "UNETR", "Swin-UNETR", "SAM-Med3D"]
 ULS23_PANELS = [name for name, panel in PANELS.items() if panel.data == "uls23"]
@@ -60,7 +60,7 @@ def lesions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Three crops of each of the six sets in the layout of ULS23, as a data set."""
     monkeypatch.setenv("CONFSEG_DATA", "")
     labels = tmp_path / "mirror" / "ULS23" / "annotations"
-    for group in uls23.SETS:
+    for group in (PANELS[name].group for name in ULS23_PANELS):
         for i in range(3):
             name = f"case_{i}_lesion_01.nii.gz"
             image = tmp_path / "mirror" / "ULS23" / "ct" / group / "images" / name
@@ -163,6 +163,9 @@ def test_a_hundred_of_the_real_hippocampus_train():
 
 
 def test_every_set_of_uls23_has_its_panel():
+    pytest.importorskip("pooch")
+    from data_download import uls23
+
     assert sorted(PANELS[name].group for name in ULS23_PANELS) == sorted(uls23.SETS)
 
 
@@ -211,8 +214,12 @@ def test_an_epoch_is_a_patch_of_every_volume():
 
 
 def need_models() -> None:
+    """Leave a test out without the packages; two workers do not fight for the cores."""
     for package in ("torch", "monai", "dynamic_network_architectures", "medim"):
         pytest.importorskip(package)
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
