@@ -81,8 +81,10 @@ def test_the_numbers_are_those_of_the_methods(folder):
 
 
 def test_the_table_says_where_it_comes_from(folder):
-    assert run(folder, "--eps", "0.1", "--metrics", "--fields") == 0
-    assert list(table(folder))[10:] == ["outer_identity_0.1"]
+    settings = "--eps 0.1 --coverages --metrics mm cube --margins 2 0.5 --fields"
+    assert run(folder, *settings.split()) == 0
+    sizes = [f"grown_{metric}_{margin}" for metric in ("mm", "cube") for margin in ("2", "0.5")]
+    assert list(table(folder))[10:] == ["outer_identity_0.1", *sizes]
     said = json.loads((folder / "t.provenance.json").read_text())
     assert said["command"].startswith("confseg score ")
     assert said["rows"] == len(CASES)
@@ -157,6 +159,7 @@ def test_other_settings_start_anew(folder, capsys, reads):
         (["--eps", "1"], "the tolerated miss fraction must lie in [0, 1), found 1.0"),
         (["--eps", "0.1", "0.1"], "columns that come twice: ['outer_identity_0.1']"),
         (["--coverages", "0"], "a coverage must lie in (0, 1], found 0.0"),
+        (["--margins", "-1"], "a margin must not be negative, found -1.0"),
         (["--threshold", "nan"], "threshold must be finite"),
         (["-o", "t.parquet"], "t.parquet: expected a name that ends in .csv"),
         (["--labels", "2"], "8 of 8 cases failed"),

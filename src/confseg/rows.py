@@ -13,7 +13,16 @@ from .case import Case, check_values
 from .critical import check_miss, outer_cutoff_unchecked
 from .distances import Metric, check_metric
 from .exact import as_decimal, exact
-from .fields import Distance, Field, cumulative_mass, field_on, identity, logit, signed_distance
+from .fields import (
+    Distance,
+    Field,
+    above,
+    cumulative_mass,
+    field_on,
+    identity,
+    logit,
+    signed_distance,
+)
 from .groups import predicted_volume
 from .metrics import dice
 from .sides import Inner, Outer
@@ -40,6 +49,10 @@ class Columns:
         Each gives ``inner_FIELD`` and ``outer_FIELD``, the critical values without tolerance.
     threshold : float
         The predicted mask is ``score >= threshold``.
+    margins : tuple of float
+        Margins, in what a metric counts: with each metric one gives ``grown_METRIC_MARGIN``, the
+        voxels of the predicted mask with that margin. Divided by ``predicted_voxels`` it is the
+        stretch.
 
     Raises
     ------
@@ -52,6 +65,7 @@ class Columns:
     metrics: tuple[Metric, ...] = ("mm", "cross", "cube")
     fields: tuple[str, ...] = ("logit", "distance")
     threshold: float = 0.5
+    margins: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for share in self.eps:
@@ -59,6 +73,9 @@ class Columns:
         for coverage in self.coverages:
             if not 0 < as_decimal("a coverage", coverage) <= 1:
                 raise ValueError(f"a coverage must lie in (0, 1], found {coverage!r}")
+        for margin in self.margins:
+            if as_decimal("a margin", margin) < 0:
+                raise ValueError(f"a margin must not be negative, found {margin!r}")
         for metric in self.metrics:
             check_metric(metric)
         if unknown := sorted(set(self.fields) - set(FIELDS)):
@@ -77,6 +94,11 @@ class Columns:
                 f"margin_{metric}_{share:.10g}"
                 for metric in self.metrics
                 for share in self.coverages
+            ),
+            *(
+                f"grown_{metric}_{margin:.10g}"
+                for metric in self.metrics
+                for margin in self.margins
             ),
             *(f"{side}_{name}" for name in self.fields for side in ("inner", "outer")),
         ]
@@ -117,6 +139,7 @@ def row_of_numbers(case: Case, columns: Columns) -> list[str | int | float]:
         dice(predicted, case.truth),
         *_of_misses(case, columns.eps),
         *_of_margins(case, columns),
+        *_of_sizes(case, columns),
         *_of_fields(case, columns),
     ]
 
@@ -133,6 +156,18 @@ def _of_margins(case: Case, columns: Columns) -> Iterator[float]:
         field, truth = _deciding(distance, case)
         for coverage in columns.coverages:
             yield Outer(distance, 1 - exact(coverage)).nonconformity(field, truth)
+
+
+def _of_sizes(case: Case, columns: Columns) -> Iterator[int]:
+    if not columns.margins:
+        return
+    for metric in columns.metrics:
+        distance = Distance(columns.threshold, metric, signed=False)
+        # One distance image serves every margin, and reaches as far as the largest.
+        box = distance.near(case.score, case.spacing, max(columns.margins))
+        field = distance(case.score[box], case.spacing)
+        for margin in columns.margins:
+            yield int(np.count_nonzero(above(field, -margin, strict=False)))
 
 
 def _of_fields(case: Case, columns: Columns) -> Iterator[float]:

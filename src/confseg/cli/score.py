@@ -55,6 +55,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "--fields", nargs="*", choices=FIELDS, default=usual.fields, help="of critical values"
     )
     parser.add_argument("--threshold", type=float, default=0.5, help="of the predicted mask")
+    _add_several(parser, "--margins", usual.margins, "margins whose masks are counted in voxels")
     add_reading(parser)
     add_jobs(parser)
     parser.set_defaults(run=run)
@@ -69,6 +70,7 @@ def run(options: argparse.Namespace) -> None:
         tuple(options.metrics),
         tuple(options.fields),
         options.threshold,
+        tuple(options.margins),
     )
     source, reading = ruled_cases(options), reading_of(options)
     path = options.output.with_name(f"{options.output.name}.journal")
@@ -84,7 +86,7 @@ def run(options: argparse.Namespace) -> None:
 def _add_several(
     parser: argparse.ArgumentParser, name: str, usual: tuple[float, ...], what: str
 ) -> None:
-    shown = " ".join(f"{value:g}" for value in usual)
+    shown = " ".join(f"{value:g}" for value in usual) or "none"
     parser.add_argument(
         name, type=float, nargs="*", default=usual, help=f"{what} (default: {shown})"
     )

@@ -42,16 +42,19 @@ class NearMask(Field):
         box = union_box(bounding_box(self.mask(score)), bounding_box(truth))
         return whole_box(score.shape) if box is None else one_wider(box, score.shape)
 
+    def near(self, score: NDArray, spacing: Spacing | None, distance: float) -> Box:
+        """A box that holds the mask and all voxels up to a distance from it, one voxel wider."""
+        box = bounding_box(self.mask(score))
+        if box is None or distance == np.inf:
+            return whole_box(score.shape)
+        far = reach(distance, spacing, self.metric, score.ndim)
+        return one_wider(grow_box(box, far, score.shape), score.shape)
+
     def level_set(
         self, score: NDArray, spacing: Spacing | None, cutoff: float, strict: bool
     ) -> NDArray[np.bool_]:
         """As for every field, but computed only near the predicted mask."""
-        box = bounding_box(self.mask(score))
-        if box is None or cutoff == -np.inf:
-            return super().level_set(score, spacing, cutoff, strict)
-        # No voxel farther from the mask than -cutoff, and one voxel, belongs to the set.
-        far = reach(max(0.0, -cutoff), spacing, self.metric, score.ndim)
-        near = one_wider(grow_box(box, far, score.shape), score.shape)
+        near = self.near(score, spacing, max(0.0, -cutoff))
         region = np.zeros(score.shape, dtype=np.bool_)
         region[near] = above(self(score[near], spacing), cutoff, strict)
         return region
