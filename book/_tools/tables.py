@@ -1,8 +1,8 @@
 """Make a table of the book from one that ``confseg score`` wrote.
 
     python -m data_download picai
-    confseg score CASES.csv -o SCORED.csv
-    python book/_tools/tables.py picai CASES.csv SCORED.csv --extra center --columns dice ...
+    confseg score cases.csv -o scored.csv --coverages 1 0.9 ...
+    python book/_tools/tables.py picai cases.csv scored.csv --extra center --columns dice ...
 
 It keeps the columns that a chapter uses and adds columns of the manifest. The table, without any
 image, is ``book/tables/NAME.csv``; beside it, NAME.provenance.json says where it comes from.
@@ -13,10 +13,14 @@ import csv
 import hashlib
 import io
 import json
+import shlex
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-TABLES = Path(__file__).parents[1] / "tables"
+ROOT = Path(__file__).parents[2]
+TABLES = ROOT / "book" / "tables"
+REGISTRY = ROOT / "data_download" / "registry.toml"
 ALWAYS = ["case", "patient", "group"]
 
 
@@ -47,19 +51,25 @@ def joined(
     return text.getvalue()
 
 
-def provenance(name: str, scored: Path, extra: Sequence[str], table: str) -> str:
-    """Say how a table was made, as JSON; without the folders of the machine that made it."""
+def provenance(
+    name: str, manifest: Path, scored: Path, extra: Sequence[str], table: str
+) -> str:
+    """Say what a table is and how it was made, as JSON; without folders of this machine."""
     origin = json.loads(scored.with_suffix(".provenance.json").read_text())
     digest = hashlib.sha256(scored.read_bytes()).hexdigest()
     if digest != origin["table_sha256"]:
         raise ValueError(f"{scored} is not the table of its provenance")
     columns = table.split("\n", 1)[0].split(",")[len(ALWAYS) + len(extra) :]
-    step = f"python book/_tools/tables.py {name} cases.csv scored.csv"
+    score = [Path(word).name for word in shlex.split(origin["command"])]
+    step = f"python book/_tools/tables.py {name} {manifest.name} {scored.name}"
     step += f" --extra {' '.join(extra)}" if extra else ""
+    entry = tomllib.loads(REGISTRY.read_text(encoding="utf-8"))[name]
     data = {
+        "data": entry["title"],
+        **{key: entry[key] for key in ("source", "license", "citation")},
         "commands": [
             f"python -m data_download {name}",
-            "confseg score cases.csv -o scored.csv",
+            shlex.join(score),
             f"{step} --columns {' '.join(columns)}",
         ],
         "confseg_version": origin["confseg_version"],
@@ -95,7 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     table = joined(
         options.manifest, options.scored, options.extra, options.columns
     )
-    origin = provenance(options.name, options.scored, options.extra, table)
+    origin = provenance(
+        options.name, options.manifest, options.scored, options.extra, table
+    )
     options.to.mkdir(parents=True, exist_ok=True)
     (options.to / f"{options.name}.csv").write_text(table, encoding="utf-8")
     beside = options.to / f"{options.name}.provenance.json"
