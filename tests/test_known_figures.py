@@ -1,4 +1,4 @@
-"""Figures of LIDC and of the hippocampus that were found before this package was written.
+"""Figures of the data sets that were found before this package was written.
 
 Those of LIDC are computed here from the readers' masks by SciPy alone, for every nodule and
 every held-out reader; the package must give the same numbers. Who is held out, and which nodule
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -137,13 +138,30 @@ def test_one_margin_for_all_fails_the_large_nodules(figures, draws):
     assert (high - low < 0.1).all(), "a range that holds everything says nothing"
 
 
-def test_the_hippocampus_crops():
-    folder = MIRROR / "msd_task04_hippocampus"
-    if not folder.is_dir():
+def mirrored(folder: str) -> Path:
+    if not (MIRROR / folder).is_dir():
         pytest.skip("no mirror: name one with CONFSEG_MIRROR")
+    return MIRROR / folder
+
+
+def test_the_hippocampus_crops():
+    folder = mirrored("msd_task04_hippocampus")
     labels = [nib.load(path) for path in sorted((folder / "labelsTr").glob("*.nii.gz"))]
     assert len(labels) == len(list((folder / "imagesTr").glob("*.nii.gz"))) == 260
     assert {image.header.get_zooms() for image in labels} == {(1.0, 1.0, 1.0)}
     shapes = np.median([image.shape for image in labels], axis=0)
     assert np.abs(shapes - [35, 50, 35]).max() <= 2
     assert {tuple(np.unique(image.dataobj)) for image in labels} == {(0, 1, 2)}
+
+
+def test_the_prostate_labels():
+    folder = mirrored("picai_labels") / "csPCa_lesion_delineations"
+    places = {"ai": "AI/Bosma22a", "later": "human_expert/Pooch25"}
+    shapes = {
+        name: {path.name: nib.load(path).shape for path in (folder / place).glob("*.nii.gz")}
+        for name, place in places.items()
+    }
+    assert len(shapes["ai"]) == 220 + 205 + 108
+    assert len(shapes["later"]) == 205
+    assert Counter(shapes["ai"].values()).most_common(1)[0][0] == (384, 384, 19)
+    assert sum(shapes["ai"][name] != shape for name, shape in shapes["later"].items()) == 2
