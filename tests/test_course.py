@@ -18,7 +18,9 @@ from confseg import Quiz
 
 CHAPTERS = sorted((Path(__file__).parents[1] / "book").glob("ch*.ipynb"))
 
-BOX = re.compile(r"^:::\{admonition\}.*?^:::$", re.MULTILINE | re.DOTALL)
+BOX = re.compile(
+    r"^:::\{admonition\} In this chapter\n:class: tip\n.*?^:::$", re.MULTILINE | re.DOTALL
+)
 EXERCISE = re.compile(r"^`{3,}\{exercise(?:-start)?\}.*\n:label: (\S+)", re.MULTILINE)
 FOLDED = re.compile(r"^`{3,}\{solution(?:-start)?\} (\S+)\n:class: dropdown$", re.MULTILINE)
 CHECK = re.compile(r"\bcheck\(.*?\"([0-9a-f]{12})\"", re.DOTALL)
@@ -107,6 +109,7 @@ def test_a_chapter_is_course_material(path: Path) -> None:
 
 BOX_TEXT = """\
 :::{admonition} In this chapter
+:class: tip
 **You will be able to** add.
 
 **You need** to count.
@@ -190,7 +193,10 @@ def printed(cell: int, text: str) -> Callable[[NotebookNode], Any]:
 
 
 FAULTS: dict[str, list[Callable[[NotebookNode], Any]]] = {
-    "0 boxes": [replaced(0, "will be able", "can")],
+    "0 boxes": [
+        replaced(0, "will be able", "can"),
+        replaced(0, "In this chapter", "Before you start"),
+    ],
     "no needs in the box": [replaced(0, "You need", "Take")],
     "no times in the box": [replaced(0, "running 2 s", "running")],
     "no section 'Quiz'": [
