@@ -67,9 +67,11 @@ def first_cells(manifest: Path) -> dict:
     raise AssertionError("no cell of the chapter makes the learning split")
 
 
-def test_the_chapter_stores_the_outputs_of_the_phantoms():
-    sources = [cell.source for cell in nbformat.read(CHAPTER, as_version=4).cells]
-    assert sum(SWITCH in source for source in sources) == 1
+def test_the_chapter_stores_the_outputs_of_the_phantoms_and_says_so():
+    cells = nbformat.read(CHAPTER, as_version=4).cells
+    assert sum(SWITCH in cell.source for cell in cells) == 1
+    printed = [output.get("text", "") for cell in cells for output in cell.get("outputs", [])]
+    assert any(text.startswith("phantoms: 298 to learn, 1000 to calibrate") for text in printed)
 
 
 def test_the_chapter_reads_the_manifest_of_the_download(tmp_path, monkeypatch, capsys):
