@@ -23,7 +23,9 @@ def test_equal_seeds_give_equal_polyps_however_many_are_drawn(drawn):
     for one, other in zip(phantoms.polyps(70, seed=3), drawn[:70], strict=True):
         assert (one.score == other.score).all()
         assert (one.truth == other.truth).all()
-    assert (next(phantoms.polyps(1, seed=4)).score != drawn[0].score).any()
+    other = next(phantoms.polyps(1, seed=4))
+    assert (other.score != drawn[0].score).any()
+    assert other.patient != drawn[0].patient
 
 
 def test_a_polyp_is_a_case_of_its_own_patient(drawn):
