@@ -21,6 +21,10 @@ from .fields import signed_distance
 # Cases are made in batches: the filters then work on one large array.
 _BATCH = 64
 
+# Polyps: a quarter of the size for which PraNet computes its scores.
+_SIDE = 88
+_PIXELS = np.indices((_SIDE, _SIDE), dtype=np.float64)[:, np.newaxis]
+
 
 @dataclass(frozen=True)
 class Lesions:
@@ -102,9 +106,8 @@ def cases(
     >>> bool((worse.truth == first.truth).all())
     True
     """
-    sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+    sequence, known_as = _sequence(seed)
     of_lesions, of_errors = (np.random.default_rng(s) for s in _two_streams(sequence))
-    known_as = "-".join(map(str, (sequence.entropy, *sequence.spawn_key)))
     for start in range(0, n, _BATCH):
         depth = _depths(of_lesions, lesions)
         error = segmenter.noise * smooth_noise(of_errors, depth.shape, segmenter.correlation)
@@ -115,6 +118,47 @@ def cases(
                 depth[i] > 0,
                 lesions.spacing,
                 name=f"phantom {start + i}",
+                patient=f"patient {known_as}-{start + i}",
+            )
+
+
+def polyps(n: int, seed: int | np.random.SeedSequence = 0) -> Iterator[Case]:
+    """Draw score maps like those of a network that looks for polyps in endoscopy images.
+
+    Most are good. The error varies from image to image, and where it is large the scores are
+    less extreme. In 7% a part of the polyp is not seen, in 8% a fold of the bowel is taken for a
+    second polyp, in 3% the polyp is hardly seen at all. Around the predicted mask the score is
+    lowest; it rises again farther away.
+
+    Parameters
+    ----------
+    n : int
+        Number of cases.
+    seed : int or numpy.random.SeedSequence, default 0
+        Seed.
+
+    Yields
+    ------
+    Case
+        Images of 88 x 88 pixels without a unit of length, probabilities in float64; one patient
+        per case, other seeds, other patients.
+
+    Examples
+    --------
+    >>> case = next(polyps(1))
+    >>> case.score.shape, case.name, case.spacing
+    ((88, 88), 'polyp 0', None)
+    """
+    sequence, known_as = _sequence(seed)
+    rng = np.random.default_rng(sequence)
+    for start in range(0, n, _BATCH):
+        depth, log_odds = _scored_polyps(rng)
+        score = special.expit(log_odds)
+        for i in range(min(_BATCH, n - start)):
+            yield Case(
+                score[i],
+                depth[i] > 0,
+                name=f"polyp {start + i}",
                 patient=f"patient {known_as}-{start + i}",
             )
 
@@ -253,6 +297,45 @@ def _depths(rng: np.random.Generator, lesions: Lesions) -> NDArray[np.float64]:
         squares += (along - center) ** 2
     bumps = smooth_noise(rng, squares.shape, lesions.bumps)
     return radius - np.sqrt(squares) + lesions.roughness * bumps
+
+
+def _scored_polyps(rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Depth in the polyp (> 0 inside) and log-odds of a batch; lengths in pixels."""
+    one = (_BATCH, 1, 1)  # a number per image
+    radius = np.clip(rng.lognormal(np.log(14), 0.4, one), 5, 30)
+    center = rng.uniform(20, _SIDE - 20, (2, *one))
+    depth = _ellipses(rng, radius, center) + smooth_noise(rng, (_BATCH, _SIDE, _SIDE), 6)
+    hard = rng.lognormal(np.log(0.9), 0.6, one)
+    error = smooth_noise(rng, depth.shape, 6)
+    seen = depth + hard * error
+    angle, reach = rng.uniform(0, 2 * np.pi, one), rng.uniform(0.1, 0.9, one) * radius
+    rows, columns = _PIXELS - center
+    beyond = reach - np.cos(angle) * rows - np.sin(angle) * columns
+    seen = np.where(rng.random(one) < 0.07, np.minimum(seen, beyond), seen)
+    log_odds = seen / (0.4 + 0.7 * hard)
+    fold = _ellipses(rng, rng.uniform(3, 8, one), rng.uniform(8, _SIDE - 8, (2, *one)))
+    fold = np.minimum(fold, rng.uniform(0, 5, one))
+    log_odds = np.where(rng.random(one) < 0.08, np.maximum(log_odds, fold), log_odds)
+    haze = error - 3 - 6 * np.exp(np.minimum(seen, 0) / 6)
+    log_odds = np.where(seen > 0, log_odds, np.maximum(log_odds, haze))
+    return depth, log_odds - np.where(rng.random(one) < 0.03, rng.uniform(3, 12, one), 0)
+
+
+def _ellipses(
+    rng: np.random.Generator, radius: NDArray[np.float64], center: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Radius minus distance from the center, in ellipses of that mean radius."""
+    angle, root = rng.uniform(0, np.pi, radius.shape), rng.uniform(0.8, 1, radius.shape)
+    rows, columns = _PIXELS - center
+    along = np.cos(angle) * columns + np.sin(angle) * rows
+    across = np.cos(angle) * rows - np.sin(angle) * columns
+    return radius - np.hypot(along * root, across / root)
+
+
+def _sequence(seed: int | np.random.SeedSequence) -> tuple[np.random.SeedSequence, str]:
+    """The seed as a sequence, and what tells its patients from those of another seed."""
+    sequence = seed if isinstance(seed, np.random.SeedSequence) else np.random.SeedSequence(seed)
+    return sequence, "-".join(map(str, (sequence.entropy, *sequence.spawn_key)))
 
 
 def _two_streams(sequence: np.random.SeedSequence) -> list[np.random.SeedSequence]:
