@@ -172,7 +172,7 @@ def test_nnunet_folders(tmp_path, capsys):
         classes = np.stack([1 - case.score, case.score - lesion, lesion])
         path = tmp_path / "scores" / f"{case.name}.npz"
         np.savez_compressed(path, probabilities=classes.transpose(0, 3, 2, 1))
-        write_image(path.with_suffix(".nii.gz"), (case.score > 0.5).astype(np.uint8))
+        write_image(path.with_suffix(".nii.gz"), classes.argmax(axis=0).astype(np.uint8))
         write_image(tmp_path / "truths" / f"{case.name}.nii.gz", 2 * case.truth.astype(np.uint8))
     folders = (tmp_path / "scores", tmp_path / "truths")
     a, b = tmp_path / "a.json", tmp_path / "b.json"
