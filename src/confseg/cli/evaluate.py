@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     """Evaluate, write the table, and print the counts with their law."""
     check_file(options.output, ".csv")
     saved = read_saved(options.calibration)
-    found = assessed(saved, cases_for(saved, options), options.n_jobs)
+    _, found = assessed(saved, options)
     _check_new(saved, found)
     write_table(options.output, found, saved)
     for group, method in saved.by_group().items():
@@ -52,17 +52,12 @@ def run(options: argparse.Namespace) -> None:
     print(f"Written to {options.output}.")
 
 
-def cases_for(saved: Saved, options: argparse.Namespace) -> Source:
-    """The cases of a command, with known truth; each of them fits the calibration."""
+def assessed(saved: Saved, options: argparse.Namespace) -> tuple[Source, list[Assessment]]:
+    """The cases of a command with known truth, and the numbers of each."""
     source = labeled_cases(options, saved.one_rule)
-    for row in source.rows:
+    for row in source.rows:  # a case that fits no calibration is told before any is read
         saved.for_row(row)
-    return source
-
-
-def assessed(saved: Saved, source: Source, n_jobs: int) -> list[Assessment]:
-    """The numbers of each case."""
-    return all_of(partial(_of_row, saved), source.rows, n_jobs)
+    return source, all_of(partial(_of_row, saved), source.rows, options.n_jobs)
 
 
 def _of_row(saved: Saved, row: Row) -> Assessment:

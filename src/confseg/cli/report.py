@@ -19,7 +19,7 @@ from ..report import Order, Subject, page
 from ..saved import read_saved
 from ..storage import write_whole
 from .arguments import add_cases, add_jobs, add_output, check_file
-from .evaluate import assessed, cases_for
+from .evaluate import assessed
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -47,9 +47,7 @@ def run(options: argparse.Namespace) -> None:
     """Measure, compare, and write the page."""
     check_file(options.output, ".html")
     saved = read_saved(options.calibration)
-    source = cases_for(saved, options)
-    order = _order(source.rows, options.order)
-    found = assessed(saved, source, options.n_jobs)
+    source, found = assessed(saved, options)
     for group, method in saved.by_group().items():
         _check_same(method, [each for each in found if not group or each.group == group])
     rows = {row.case: row for row in source.rows}
@@ -60,7 +58,7 @@ def run(options: argparse.Namespace) -> None:
         cases_sha256=source.sha256,
         found=found,
         read=lambda name: read_case(rows[name], saved.reading),
-        order=order,
+        order=_order(source.rows, options.order),
     )
     text = page(subject)
     write_whole(options.output, lambda stream: stream.write(text.encode()))
