@@ -68,6 +68,9 @@ def test_a_report_says_what_was_calibrated(folder, tmp_path):
     assert method.statement() in page.text
     assert f">= {method.cutoff_!r}" in page.text
     assert "37 of 40 0.9 0.9024" in page.text
+    assert repr(method) in page.text
+    assert "960 to 960, median 960" in page.text
+    assert "Scores: mask" in page.text and "outer" not in page.text
     assert "since calibration unchanged" in page.text
     assert "All scores are distinct" in page.text
     assert "Every case is of another patient" in page.text

@@ -42,8 +42,9 @@ def score_histogram(scores: NDArray[np.float64], limit: float, what: str) -> str
     high, low = int(np.isposinf(scores).sum()), int(np.isneginf(scores).sum())
     line = f"The dashed line is their quantile, {limit:.6g}." if np.isfinite(limit) else ""
     text = (
-        f"Histogram of {finite.size} nonconformity scores ({what}); larger is worse. {high} more "
-        f"are infinite, {low} minus infinite. {line}"
+        f"Histogram of {finite.size} nonconformity scores ({what}): of each case the cut-off at "
+        "which the promise is just kept, turned so that larger is worse. "
+        f"{high} more are infinite, {low} minus infinite. {line}"
     ).strip()
     with plt.rc_context():
         plots.style()

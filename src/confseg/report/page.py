@@ -33,7 +33,7 @@ th { text-align: left }
 .wide { overflow-x: auto; margin: 1rem 0 }
 table { border-collapse: collapse; font-size: 10pt }
 th, td { border-bottom: 1px solid #c9d1d6; padding: .25rem .6rem; vertical-align: top }
-td:last-child { overflow-wrap: anywhere }
+th + td { overflow-wrap: anywhere }
 figure { margin: 1rem 0; break-inside: avoid }
 img { max-width: 100% }
 figcaption { font-size: 9.5pt; color: #5b6770 }
