@@ -6,7 +6,6 @@ import csv
 import hashlib
 import json
 import re
-import resource
 import shutil
 import signal
 import subprocess
@@ -485,6 +484,7 @@ def test_a_full_disk_is_told_with_its_file(data, tmp_path, capsys):
     """Files of at most one kilobyte: nothing is left, whole or in part."""
     out = cls(data, tmp_path / "a.json")
     capsys.readouterr()
+    resource = pytest.importorskip("resource")  # Windows has no such limits
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
