@@ -68,6 +68,9 @@ def test_a_report_says_what_was_calibrated(folder, tmp_path):
     assert method.statement() in page.text
     assert f">= {method.cutoff_!r}" in page.text
     assert "37 of 40 0.9 0.9024" in page.text
+    assert repr(method) in page.text
+    assert "960 to 960, median 960" in page.text
+    assert "Scores: mask" in page.text and "outer" not in page.text
     assert "since calibration unchanged" in page.text
     assert "All scores are distinct" in page.text
     assert "Every case is of another patient" in page.text
@@ -113,6 +116,26 @@ def test_names_are_text_and_not_markup(tmp_path):
     assert "<b>&$1_$ <i>" in read(tmp_path).text
 
 
+@pytest.mark.parametrize("words", [[], ["--per=worst"]])
+@pytest.mark.parametrize("entry", ["2026-01-{:02}", "{}"], ids=["dates", "numbers"])
+def test_drift_is_looked_for_along_a_column(tmp_path, capsys, entry, words):
+    """The list is in no order, but the worse a case the later it was taken."""
+    manifest = write_cases(tmp_path, CASES[:24])
+    scores = CLS(0.1, 0.1).calibrate(CASES[:24]).nonconformity_
+    head, *lines = manifest.read_text().splitlines()
+    taken = [entry.format(1 + rank) for rank in scores.argsort().argsort()]
+    lines = [f"{line},{when}" for line, when in zip(lines, taken, strict=True)]
+    manifest.write_text("\n".join([f"{head},taken", *lines]))
+    assert report(tmp_path, tmp_path, *words) == 0
+    assert "grow or fall in the order of the list of cases did not win" in read(tmp_path).text
+    again = ["report", str(tmp_path / "a.json"), str(manifest), "-o", str(tmp_path / "a.html")]
+    assert main([*again, "--order", "taken"]) == 0
+    assert "The scores change in the order of 'taken': they grow" in read(tmp_path).text
+    capsys.readouterr()
+    assert main([*again, "--order", "date"]) == 1
+    assert "--order date: 24 of 24 cases have nothing in this column: 6-0, " in told(capsys)
+
+
 def test_cases_that_changed_are_refused(tmp_path, capsys):
     write_cases(tmp_path, CASES[:12])
     assert report(tmp_path, tmp_path) == 0
@@ -120,7 +143,7 @@ def test_cases_that_changed_are_refused(tmp_path, capsys):
     capsys.readouterr()
     words = ["report", str(tmp_path / "a.json"), str(tmp_path / "cases.csv"), "-o"]
     assert main([*words, str(tmp_path / "b.html")]) == 1
-    assert re.search(r"'6-4' was calibrated with the outer score .* now give", told(capsys))
+    assert re.search(r"'6-4' was calibrated with the mask score .* now give", told(capsys))
     write_cases(tmp_path, CASES[:11])
     assert main([*words, str(tmp_path / "b.html")]) == 1
     assert "'6-11' was calibrated, but is not among the cases" in told(capsys)
@@ -153,9 +176,9 @@ def test_checks_see_what_is_wrong_and_only_that():
     assert not checks.groups(scores, 0.1, group).found
     assert checks.groups(scores + 2 * (np.arange(200) % 2), 0.1, group).found
     assert not checks.groups(scores, 0.1, [""] * 200).found
-    assert not checks.order(scores, names).found
-    assert "they grow" in checks.order(np.sort(scores), names).text
-    assert "they fall" in checks.order(np.sort(scores)[::-1], names).text
+    assert not checks.order(scores, names, "by date").found
+    assert "change by date: they grow" in checks.order(np.sort(scores), names, "by date").text
+    assert "they fall" in checks.order(np.sort(scores)[::-1], names, "by date").text
     assert checks.patients(["a", "a", "b"], "case").found
     assert checks.patients(["", "a", "b"], "case").found
     assert not checks.patients(["a", "b"], "case").found
@@ -166,7 +189,7 @@ def test_checks_see_what_is_wrong_and_only_that():
 def test_figures_of_other_shapes():
     flat = Case(np.eye(6), np.eye(6) > 0, name="flat")
     line = Case(np.ones(4), np.ones(4) > 0)
-    assert "flat" in figures.slices([(flat, {"outer": flat.truth})])
+    assert "flat" in figures.slices([(flat, {"outer": flat.truth})], {})
     assert "1 more are infinite" in figures.score_histogram(np.array([1, np.inf]), np.inf, "outer")
     with pytest.raises(ValueError, match="two or three axes"):
-        figures.slices([(line, {"outer": line.truth})])
+        figures.slices([(line, {"outer": line.truth})], {})

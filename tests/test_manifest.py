@@ -73,6 +73,11 @@ def test_spreadsheets_are_forgiven_their_habits(folder):
         ([HEADER, "1,,,,b.nii.gz,label >= 0"], "takes the background"),
         ([HEADER, "1,,,,b.nii.gz,", "1,,,,a.nii.gz,"], "case '1' comes 2 times"),
         ([HEADER, '1,"a', "b,,,,"], "no CSV file"),
+        ([HEADER, "1,,,b.nii.gz,b.nii.gz,"], "case '1': one file is both score and truth"),
+        (
+            [HEADER, "1,,,a.nii.gz,b.nii.gz,", "2,,,a.nii.gz,b.nii.gz,"],
+            "case '2' has the files and the rule of case '1'",
+        ),
     ],
 )
 def test_mistakes_are_told_with_their_line(folder, lines, words):
@@ -80,6 +85,12 @@ def test_mistakes_are_told_with_their_line(folder, lines, words):
     with pytest.raises(ValueError, match=words) as error:
         read_manifest(path)
     assert str(path) in str(error.value)
+
+
+def test_files_may_be_shared_where_the_cases_differ(folder):
+    """Two readers, each compared with the other; or two classes of one label image."""
+    lines = ["1,,,a.nii.gz,b.nii.gz,", "2,,,b.nii.gz,a.nii.gz,", "3,,,a.nii.gz,b.nii.gz,label > 1"]
+    assert len(read_manifest(write(folder, HEADER, *lines))) == 3
 
 
 def test_another_encoding_is_told(folder):

@@ -115,6 +115,73 @@ def test_nnunet_probabilities_lie_on_the_grid_beside_them(tmp_path, softmax):
     assert image.spacing == SPACING
 
 
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "PIR", "SAL", "IPL"])
+def test_nnunet_probabilities_of_every_orientation(tmp_path, softmax, axes):
+    """SimpleITK reads a file in the order of its bytes, and nnU-Net's arrays are in that order."""
+    stored = turned(softmax, axes)
+    write_nnunet(tmp_path, stored)
+    image = read_score(tmp_path / "a.npz", Rule("label == 1"))
+    expected = np.asarray(stored.dataobj)[..., 1].astype(np.float16)
+    np.testing.assert_array_equal(image.values, expected)
+    np.testing.assert_array_equal(image.affine, stored.affine)
+    assert nib.aff2axcodes(image.affine) == tuple(axes)
+
+
+@pytest.mark.parametrize(("axes", "agree"), [("RAS", True), ("LPS", False)])
+def test_nnunet_probabilities_that_were_turned_are_refused(tmp_path, softmax, axes, agree):
+    """Its reader that turns scans to RAS turns the mask back, and not the probabilities."""
+    (tmp_path / "ras").mkdir()
+    write_nnunet(tmp_path / "ras", turned(softmax, "RAS"))
+    write_nnunet(tmp_path, turned(softmax, axes))
+    (tmp_path / "ras/a.npz").replace(tmp_path / "a.npz")
+    if agree:
+        assert read_score(tmp_path / "a.npz", Rule("label == 1")).values.shape == SHAPE
+    else:
+        with pytest.raises(ValueError, match=r"a.npz: only \d+% of the lesion voxels of a.nii.gz"):
+            read_score(tmp_path / "a.npz", Rule("label == 1"))
+
+
+def turned(softmax, axes: str) -> nib.Nifti1Image:
+    """An image of classes whose axes point to right (left), anterior (posterior), and so on."""
+    straight = nib.Nifti1Image(softmax, np.diag([2.0, 1, 3, 1]))
+    start, end = (nib.orientations.axcodes2ornt(codes) for codes in ("RAS", axes))
+    return straight.as_reoriented(nib.orientations.ornt_transform(start, end))
+
+
+def write_nnunet(folder, image: nib.Nifti1Image) -> None:
+    values = np.asarray(image.dataobj)
+    np.savez_compressed(folder / "a.npz", probabilities=values.T.astype(np.float16))
+    write_image(folder / "a.nii.gz", values.argmax(axis=-1).astype(np.uint8), image.affine)
+
+
+def test_overlapping_regions_beside_their_mask(tmp_path):
+    """Regions have no likeliest class, and one of them is chosen."""
+    regions = np.random.default_rng(0).random((*SHAPE, 2))
+    np.savez_compressed(tmp_path / "a.npz", probabilities=regions.T)
+    write_image(tmp_path / "a.nii.gz", (regions[..., 0] > 0.5).astype(np.uint8))
+    np.testing.assert_array_equal(read_score(tmp_path / "a.npz", channel=1).values, regions[..., 1])
+
+
+@pytest.mark.parametrize(
+    ("forms", "message"),
+    [
+        ((0, 0), "The header of .*truth.nii.gz does not say where its voxels lie"),
+        ((2, 1), "The sform and the qform of .*truth.nii.gz differ; the sform was taken"),
+        ((1, 0), r"or turned\?$"),
+    ],
+)
+def test_headers_that_leave_their_place_open_are_told(tmp_path, forms, message):
+    one = row(tmp_path, np.zeros(SHAPE), np.ones(SHAPE))
+    image = nib.load(one.truth)
+    elsewhere = AFFINE.copy()
+    elsewhere[0, 3] += 50
+    image.set_qform(AFFINE, code=forms[1])
+    image.set_sform(elsewhere if forms[0] else None, code=forms[0])
+    nib.save(nib.Nifti1Image(np.ones(SHAPE), None, image.header), one.truth)
+    with pytest.raises(ValueError, match=message):
+        read_case(one)
+
+
 def test_a_mask_goes_where_its_score_was(tmp_path):
     (case,) = small_cases(1, seed=2)
     like = read_nifti(write_image(tmp_path / "score.nii", case.score, unit="micron"))

@@ -200,6 +200,23 @@ def test_statement_speaks_of_the_side_that_is_controlled(control, words):
     assert "39 cases" in method.statement()
 
 
+@pytest.mark.parametrize(
+    ("control", "words"),
+    [
+        ("joint", "the inner region is empty and the outer region is the whole image, since"),
+        ("inner", "the inner region is empty, since in too many cases the field is infinite"),
+    ],
+)
+def test_statement_tells_what_saturated_scores_make_of_the_sets(control, words):
+    """A probability of exactly 1 outside every lesion, as single precision rounds it."""
+    score, truth = np.array([0.2, 0.9, 1.0]), np.array([False, True, False])
+    saturated = ConfidenceSets(0.1, control).calibrate([Case(score, truth)] * 20)
+    assert f"Here that says nothing: {words}" in saturated.statement()
+    assert not saturated.predict(score).inner.any()
+    finite = ConfidenceSets(0.1, control).calibrate([Case(score - 0.1, truth)] * 20)
+    assert "says nothing" not in finite.statement()
+
+
 def test_statement_names_the_tolerances():
     calibration = [Case([0.9, k / 32], [True, False]) for k in range(1, 20)]
     tolerant = ConfidenceSets(0.1, false=0.1, miss=0.05).calibrate(calibration).statement()

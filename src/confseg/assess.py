@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .case import Case, Spacing
+from .cls import CLS
 from .conformal import SplitConformal
 from .units import Per
 
@@ -106,6 +107,11 @@ def side_regions(
 ) -> dict[str, NDArray[np.bool_]]:
     """The region of each side that a calibrated method speaks of, "inner" or "outer"."""
     return {name: method._predict(name, score, spacing) for name in method._sides}
+
+
+def name_of(side: str, method: SplitConformal) -> str:
+    """What files, tables and pages call the region of a side; CLS has one, which is the mask."""
+    return "mask" if isinstance(method, CLS) else side
 
 
 def units(assessments: Sequence[A], per: Per, seed: int = 0) -> list[tuple[A, ...]]:

@@ -248,6 +248,13 @@ class SplitConformal(Calibrated):
         short = [promise for promise in self._promises if self.n_ < fewest_cases(promise.alpha)]
         return " and ".join(_TRIVIAL[side] for promise in short for side in promise.sides)
 
+    def _useless(self) -> str:
+        """What infinite cut-offs make of the regions; empty if all are finite."""
+        useless = {"inner": np.inf, "outer": -np.inf}
+        cutoffs = self._calibrated().cutoffs
+        sides = [side for side, cutoff in cutoffs.items() if cutoff == useless[side]]
+        return " and ".join(_TRIVIAL[side] for side in sides)
+
     def _predict(
         self, name: str, score: ArrayLike, spacing: Sequence[float] | None
     ) -> NDArray[np.bool_]:
@@ -260,10 +267,7 @@ class SplitConformal(Calibrated):
 
     def _weighted_guarantee(self, weights: NDArray[np.float64]) -> str:
         unit = self._unit
-        useless = {"inner": np.inf, "outer": -np.inf}
-        cutoffs = self._calibrated().cutoffs
-        empty = [_TRIVIAL[side] for side, cutoff in cutoffs.items() if cutoff == useless[side]]
-        trivial = f" Here that says nothing: {' and '.join(empty)}." if empty else ""
+        trivial = f" Here that says nothing: {self._useless()}." if self._useless() else ""
         worth = effective_cases(weights) if weights.any() else 0
         return (
             f"For {unit.new} from the population that the weights lead to, handled by the same "

@@ -134,7 +134,8 @@ def read_manifest(path: str | Path, needed: Sequence[str] = ()) -> list[Row]:
         If there is no such file, or files that it names are missing.
     ValueError
         If it is no such table: not text, without one of the columns or without cases, with a
-        name twice, a row of another length, an unknown rule, or a case that lacks a needed file.
+        name twice, a row of another length, an unknown rule, a case that lacks a needed file,
+        whose score is its truth, or whose files and rule are those of another case.
         The message names the first lines at fault and counts the others.
     """
     path = Path(path)
@@ -149,6 +150,7 @@ def read_manifest(path: str | Path, needed: Sequence[str] = ()) -> list[Row]:
             problems.append(f"line {line}: {error}")
     repeated = Counter(row.case for row in rows)
     problems += [f"case {name!r} comes {n} times" for name, n in repeated.items() if n > 1]
+    problems += _shared_files(rows)
     if problems:
         raise ValueError(_listed(path, problems))
     if not rows:
@@ -242,6 +244,21 @@ def _row(header: list[str], record: list[str], folder: Path, needed: Sequence[st
         rule=Rule(values["rule"]) if values["rule"] else Rule(),
         extra={name: value for name, value in values.items() if name not in COLUMNS},
     )
+
+
+def _shared_files(rows: list[Row]) -> list[str]:
+    """Cases that are their own truth, and cases that are another one under a new name."""
+    problems: list[str] = []
+    first: dict[tuple[Path, Path, Rule], str] = {}
+    for row in rows:
+        if row.score is None or row.truth is None:
+            continue
+        if row.score == row.truth:
+            problems.append(f"case {row.case!r}: one file is both score and truth, {row.score}")
+        same = first.setdefault((row.score, row.truth, row.rule), row.case)
+        if same != row.case:
+            problems.append(f"case {row.case!r} has the files and the rule of case {same!r}")
+    return problems
 
 
 def _record(row: Row, folder: Path) -> list[str]:

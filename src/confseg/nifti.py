@@ -40,6 +40,8 @@ of a slanted image's directions shifts far corners by a third of an edge, in pub
 _SPACING_TOLERANCE = 0.01
 _SQUARE_TOLERANCE = 1e-3
 _SUM_TOLERANCE = 0.01
+# Share of a mask that agrees with its probabilities; post-processing may change a part of it.
+_MOST = 0.5
 
 _MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3, "unknown": 1.0}
 _UNREADABLE = (
@@ -271,7 +273,19 @@ def check_same_grid(score: Image, truth: Image) -> None:
         raise ValueError(
             f"{both} have one shape but other affines: a corner lies {farthest:.4g} apart, at most "
             f"{allowed:.4g} is expected. Was one of them resampled, or turned?"
+            f"{_unsure_of_place(score.path)}{_unsure_of_place(truth.path)}"
         )
+
+
+def _unsure_of_place(path: Path) -> str:
+    """What a header leaves open about where its voxels lie; other programs may decide otherwise."""
+    header = _parsed(_beside(path) or path).header
+    sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
+    if sform is None and qform is None:
+        return f" The header of {path} does not say where its voxels lie."
+    if sform is not None and qform is not None and not np.allclose(sform, qform, atol=1e-2):
+        return f" The sform and the qform of {path} differ; the sform was taken."
+    return ""
 
 
 def write_mask(path: Path, mask: NDArray[np.bool_], like: Image) -> None:
@@ -338,7 +352,10 @@ def _spacing(image: nib.Nifti1Image, unit: str) -> Spacing | None:
         raise ValueError(f"the affine gives voxels of {edges.tolist()}, the header {stored}")
     directions = affine / edges
     if not np.allclose(directions.T @ directions, np.eye(axes), rtol=0, atol=_SQUARE_TOLERANCE):
-        raise ValueError("the axes are not at right angles; resample first, or distances are wrong")
+        raise ValueError(
+            "the axes are not at right angles, as after a tilt of the scanner, so that distances "
+            "would be wrong: resample the scan first, and what belongs to it"
+        )
     if unit == "unknown" and (axes < 3 or image.shape[2] == 1):
         return None
     return tuple(edge * _MM[unit] for edge in stored)
@@ -366,7 +383,25 @@ def _read_npz(path: Path) -> Image:
             f"{path} holds probabilities of the shape {values.shape[::-1]}, expected "
             f"(classes, {', '.join(map(str, grid.values.shape[::-1]))}) as {found.name} has it"
         )
+    with naming(str(path)):
+        _check_made_from(values, grid)
     return Image(values, grid.affine, grid.unit, grid.spacing, path)
+
+
+def _check_made_from(probabilities: NDArray, mask: Image) -> None:
+    """Raise ValueError if a mask, as nnU-Net writes it, lies elsewhere than its probabilities."""
+    inside = mask.values > 0
+    classes, labels = probabilities[inside], mask.values[inside]
+    exclusive = np.abs(classes.sum(axis=-1, dtype=np.float64) - 1) <= _SUM_TOLERANCE
+    if not exclusive.all() or not np.isin(labels, np.arange(probabilities.shape[-1])).all():
+        return  # overlapping regions, or another image than a mask
+    agreeing = np.mean(classes.argmax(axis=-1) == labels) if labels.size else 1.0
+    if agreeing < _MOST:
+        raise ValueError(
+            f"only {agreeing:.0%} of the lesion voxels of {mask.path.name} have their likeliest "
+            "class there. Were the probabilities turned? nnU-Net's NibabelIOWithReorient leaves "
+            "them in the orientation RAS: hand it scans that are stored so"
+        )
 
 
 def _beside(path: Path) -> Path | None:

@@ -164,4 +164,10 @@ class ConfidenceSets(SplitConformal):
             else "no lesion voxel lies outside the outer set"
         )
         what = {"inner": inner, "outer": outer}.get(self.control, f"{inner} and {outer}, together,")
-        return f"{what} with a probability of at least {percent(1 - self.alpha)}."
+        promise = f"{what} with a probability of at least {percent(1 - self.alpha)}."
+        if self._calibrated().weights is not None or self._trivial() or not self._useless():
+            return promise
+        return (
+            f"{promise} Here that says nothing: {self._useless()}, since in too many cases the "
+            "field is infinite where it should not be, as the logit is at a probability of 0 or 1."
+        )

@@ -61,6 +61,11 @@ def write_whole(path: FilePath, write: Callable[[BinaryIO], object]) -> None:
         The file; its folder must exist.
     write : callable
         Called with an open binary file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; the message names the file.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
@@ -69,5 +74,10 @@ def write_whole(path: FilePath, write: Callable[[BinaryIO], object]) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(unfinished, path)
+    except OSError as error:
+        if error.errno and error.filename in (None, str(unfinished)):
+            # A full disk does not say for which file, and the unfinished one has no meaning.
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
     finally:
         unfinished.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
-from ..assess import Assessment, assess, units
+from ..assess import Assessment, assess, name_of, units
 from ..conformal import Promise, SplitConformal
 from ..exact import fewest_cases, percent
 from ..inputs import Source
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
     saved = read_saved(options.calibration)
     _, found = assessed(saved, options)
     _check_new(saved, found)
-    write_table(options.output, found)
+    write_table(options.output, found, saved)
     for group, method in saved.by_group().items():
         members = [each for each in found if not group or each.group == group]
         if members:
@@ -64,15 +64,17 @@ def _of_row(saved: Saved, row: Row) -> Assessment:
     return assess(saved.for_row(row), read_case(row, saved.reading))
 
 
-def write_table(path: Path, found: Sequence[Assessment]) -> None:
+def write_table(path: Path, found: Sequence[Assessment], saved: Saved) -> None:
     """One row per case, in the order of the cases."""
-    sides = list(found[0].score)
+    method, *_ = saved.by_group().values()  # those of all groups are of one kind
+    sides = list(method._sides)
     wrong = {"outer": "missed", "inner": "false"}
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     head = ["case", "patient", "group", "left_out", "voxels", "lesion_voxels", "complies"]
     for side in sides:
-        head += [f"{side}_{what}" for what in ("score", "voxels", wrong[side], "complies")]
+        name = name_of(side, method)
+        head += [f"{name}_{what}" for what in ("score", "voxels", wrong[side], "complies")]
     table.writerow(head)
     for each in found:
         table.writerow([*_common(each), *_of_sides(each, sides)])
@@ -113,8 +115,9 @@ def _line(
     """The count of one promise and what its law says of it."""
     kept = sum(all(each.complies[s] for each in unit for s in promise.sides) for unit in counted)
     m = len(counted)
+    what = " and ".join(name_of(side, method) for side in promise.sides)
     opening = (
-        f"{' and '.join(promise.sides)}: {kept} of {m} {noun} keep the promise "
+        f"{what}: {kept} of {m} {noun} keep the promise "
         f"({100 * kept / m:.1f}%), promised is at least {percent(1 - promise.alpha)}."
     )
     if method.n_ < fewest_cases(promise.alpha):

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             options.run(options)
         except (ValueError, OSError, MemoryError, BrokenExecutor) as error:
-            print(f"confseg: {str(error) or type(error).__name__}", file=sys.stderr)
+            print(f"confseg: {_told(error)}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             print("confseg: interrupted", file=sys.stderr)
@@ -67,6 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     for module in _COMMANDS:
         module.add_to(commands)
     return parser
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
 
 
 def _tell_warning(

@@ -8,8 +8,7 @@ import json
 from functools import partial
 from pathlib import Path
 
-from ..assess import side_regions
-from ..cls import CLS
+from ..assess import name_of, side_regions
 from ..manifest import Row
 from ..nifti import Image, read_score, write_mask
 from ..saved import Saved, provenance, read_saved
@@ -44,6 +43,7 @@ def run(options: argparse.Namespace) -> None:
     for row in source.rows:
         _check_name(row.case)
         saved.for_row(row)
+        _check_apart(row, options.output)
     check_folder(options.output.parent)
     options.output.mkdir(exist_ok=True)
     check_folder(options.output)
@@ -67,10 +67,15 @@ def _predict(saved: Saved, folder: Path, row: Row) -> int:
     method = saved.for_row(row)
     image: Image = read_score(row.score, row.rule, saved.reading.channel)
     regions = side_regions(method, image.values, image.spacing)
-    for name, region in regions.items():
-        kind = "mask" if isinstance(method, CLS) else name
-        write_mask(folder / f"{row.case}_{kind}.nii.gz", region, image)
+    for side, region in regions.items():
+        write_mask(folder / f"{row.case}_{name_of(side, method)}.nii.gz", region, image)
     return len(regions)
+
+
+def _check_apart(row: Row, folder: Path) -> None:
+    """Masks among the scores would be taken for scores by the next command."""
+    if row.score is not None and row.score.parent.resolve() == folder.resolve():
+        raise ValueError(f"{folder} holds the scores: choose another folder for the masks")
 
 
 def _check_name(case: str) -> None:

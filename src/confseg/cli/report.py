@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ..assess import Assessment
+from ..assess import Assessment, name_of
 from ..conformal import SplitConformal
+from ..listing import first_few
+from ..manifest import Row
 from ..nifti import read_case
-from ..report import Subject, page
+from ..report import Order, Subject, page
 from ..saved import read_saved
 from ..storage import write_whole
 from .arguments import add_cases, add_jobs, add_output, check_file
@@ -30,6 +33,12 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("calibration", metavar="CALIBRATION", type=Path, help="the .json file")
     add_cases(parser)
     add_output(parser, "page to write, .html")
+    parser.add_argument(
+        "--order",
+        metavar="COLUMN",
+        help="column of the manifest along which drift is looked for, of numbers or of dates such "
+        "as 2026-01-31 (default: the order of the list)",
+    )
     add_jobs(parser)
     parser.set_defaults(run=run)
 
@@ -49,10 +58,32 @@ def run(options: argparse.Namespace) -> None:
         cases_sha256=source.sha256,
         found=found,
         read=lambda name: read_case(rows[name], saved.reading),
+        order=_order(source.rows, options.order),
     )
     text = page(subject)
     write_whole(options.output, lambda stream: stream.write(text.encode()))
     print(f"Written to {options.output}.")
+
+
+def _order(rows: Sequence[Row], column: str | None) -> Order:
+    """The order of the list, or by a column of the manifest."""
+    if column is None:
+        return Order("in the order of the list of cases", _places([row.case for row in rows]))
+    lacking = [row.case for row in rows if not row.extra.get(column)]
+    if lacking:
+        raise ValueError(
+            f"--order {column}: {len(lacking)} of {len(rows)} cases have nothing in this column: "
+            f"{first_few(lacking)}"
+        )
+    entries: Sequence[str | float] = [row.extra[column] for row in rows]
+    with contextlib.suppress(ValueError):  # else they are compared as text
+        entries = [float(entry) for entry in entries]
+    sorted_rows = sorted(zip(entries, rows, strict=True), key=lambda pair: pair[0])
+    return Order(f"in the order of {column!r}", _places([row.case for _, row in sorted_rows]))
+
+
+def _places(names: Sequence[str]) -> dict[str, int]:
+    return {name: place for place, name in enumerate(names)}
 
 
 def _check_same(method: SplitConformal, found: Sequence[Assessment]) -> None:
@@ -65,8 +96,8 @@ def _check_same(method: SplitConformal, found: Sequence[Assessment]) -> None:
                 raise ValueError(f"{name!r} was calibrated, but is not among the cases")
             if anew[name][side] != scores[i]:
                 raise ValueError(
-                    f"{name!r} was calibrated with the {side} score {float(scores[i])!r}, its "
-                    f"files now give {anew[name][side]!r}"
+                    f"{name!r} was calibrated with the {name_of(side, method)} score "
+                    f"{float(scores[i])!r}, its files now give {anew[name][side]!r}"
                 )
     others = sorted(set(anew) - set(calibration.names))
     if others and calibration.per != "draw":

@@ -1,5 +1,5 @@
 """A report of a calibration: one page of HTML with what an auditor would ask for."""
 
-from .page import Subject, page
+from .page import Order, Subject, page
 
-__all__ = ["Subject", "page"]
+__all__ = ["Order", "Subject", "page"]

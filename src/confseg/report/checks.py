@@ -99,8 +99,8 @@ def patients(names: Sequence[str], per: str) -> Check:
     return Check("Patients", False, "Every case is of another patient.")
 
 
-def order(scores: NDArray[np.float64], names: Sequence[str]) -> Check:
-    """Whether scores change along the list, as they would not if cases were exchangeable."""
+def order(scores: NDArray[np.float64], names: Sequence[str], words: str) -> Check:
+    """Whether scores change in an order, as they would not if cases were exchangeable."""
     found = []
     for word, values in (("grow", scores), ("fall", -scores)):
         # Two watches share the probability of a false alarm.
@@ -108,13 +108,12 @@ def order(scores: NDArray[np.float64], names: Sequence[str]) -> Check:
         if report.alarm is not None:
             found.append(f"they {word}, which was seen at case {names[report.alarm]}")
     if found:
-        text = f"The scores change along the list of cases: {' and '.join(found)}."
+        text = f"The scores change {words}: {' and '.join(found)}."
         return Check("Drift", True, f"{text} Do all cases come from one population?")
     return Check(
         "Drift",
         False,
-        "A bet on scores that grow or fall along the list of cases did not win "
-        f"(false alarms: {_RARE:g}).",
+        f"A bet on scores that grow or fall {words} did not win (false alarms: {_RARE:g}).",
     )
 
 

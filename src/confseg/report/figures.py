@@ -42,8 +42,9 @@ def score_histogram(scores: NDArray[np.float64], limit: float, what: str) -> str
     high, low = int(np.isposinf(scores).sum()), int(np.isneginf(scores).sum())
     line = f"The dashed line is their quantile, {limit:.6g}." if np.isfinite(limit) else ""
     text = (
-        f"Histogram of {finite.size} nonconformity scores ({what}); larger is worse. {high} more "
-        f"are infinite, {low} minus infinite. {line}"
+        f"Histogram of {finite.size} nonconformity scores ({what}): of each case the cut-off at "
+        "which the promise is just kept, turned so that larger is worse. "
+        f"{high} more are infinite, {low} minus infinite. {line}"
     ).strip()
     with plt.rc_context():
         plots.style()
@@ -58,22 +59,26 @@ def score_histogram(scores: NDArray[np.float64], limit: float, what: str) -> str
         return _html(figure, text)
 
 
-def slices(cases: Sequence[tuple[Case, Mapping[str, NDArray[np.bool_]]]]) -> str:
+def slices(
+    cases: Sequence[tuple[Case, Mapping[str, NDArray[np.bool_]]]], names: Mapping[str, str]
+) -> str:
     """One slice of each case, where most voxels are wrong, around the lesion, with its masks.
 
     Parameters
     ----------
     cases : sequence of (Case, dict of str to ndarray of bool)
         The cases and their regions by side.
+    names : dict of str to str
+        What the legend calls the sides.
 
     Returns
     -------
     str
         A figure in HTML.
     """
-    names = ", ".join(case.name for case, _ in cases)
+    shown = ", ".join(case.name for case, _ in cases)
     text = (
-        f"Score maps of {names} around the lesion, in the slice with most wrong voxels, with the "
+        f"Score maps of {shown} around the lesion, in the slice with most wrong voxels, with the "
         "outlines of the truth and of the calibrated masks."
     )
     with plt.rc_context():
@@ -81,12 +86,14 @@ def slices(cases: Sequence[tuple[Case, Mapping[str, NDArray[np.bool_]]]]) -> str
         figure = Figure(figsize=(7.0, 3.2))
         axes = np.atleast_1d(figure.subplots(1, len(cases)))
         for ax, (case, regions) in zip(axes, cases, strict=True):
-            _show(ax, case, regions)
+            _show(ax, case, regions, names)
         plots.mask_legend(axes)
         return _html(figure, text)
 
 
-def _show(ax: Axes, case: Case, regions: Mapping[str, NDArray[np.bool_]]) -> None:
+def _show(
+    ax: Axes, case: Case, regions: Mapping[str, NDArray[np.bool_]], names: Mapping[str, str]
+) -> None:
     cut = _worst_slice(case, regions)
     shown = [axis for axis, place in enumerate(cut) if isinstance(place, slice)]
     masks = {"truth": case.truth[cut], **{side: region[cut] for side, region in regions.items()}}
@@ -96,6 +103,7 @@ def _show(ax: Axes, case: Case, regions: Mapping[str, NDArray[np.bool_]]) -> Non
         case.score[cut][box],
         **{name: mask[box] for name, mask in masks.items()},
         spacing=None if case.spacing is None else [case.spacing[axis] for axis in shown],
+        names=names,
     )
     where = [f"{place}" for place in cut if not isinstance(place, slice)]
     title = case.name + (f", slice {where[0]}" if where else "")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .._version import __version__
-from ..assess import Assessment, side_regions
+from ..assess import Assessment, name_of, side_regions
 from ..case import Case
 from ..conformal import Promise, SplitConformal
 from ..exact import conformal_rank, fewest_cases
@@ -26,19 +26,36 @@ _WORST = 3  # cases whose slices are shown
 _LISTED = 10  # cases in the table of the worst
 
 _STYLE = """
-body { font: 11pt/1.45 sans-serif; color: #1f2933; max-width: 46rem; margin: 2rem auto;
-  padding: 0 1rem }
+body { font: 11pt/1.45 sans-serif; color: #1f2933; background: #fff; max-width: 46rem;
+  margin: 2rem auto; padding: 0 1rem }
 h1, h2, h3 { line-height: 1.2; break-after: avoid }
 th { text-align: left }
-table { border-collapse: collapse; margin: 1rem 0; font-size: 10pt }
+.wide { overflow-x: auto; margin: 1rem 0 }
+table { border-collapse: collapse; font-size: 10pt }
 th, td { border-bottom: 1px solid #c9d1d6; padding: .25rem .6rem; vertical-align: top }
-td:last-child { overflow-wrap: anywhere }
+th + td { overflow-wrap: anywhere }
 figure { margin: 1rem 0; break-inside: avoid }
 img { max-width: 100% }
 figcaption { font-size: 9.5pt; color: #5b6770 }
 @page { margin: 18mm }
 @media print { body { max-width: none; margin: 0 } tr { break-inside: avoid } }
 """
+
+
+@dataclass(frozen=True)
+class Order:
+    """An order of the cases.
+
+    Attributes
+    ----------
+    words : str
+        What is ordered by what, as it is to be read.
+    place : dict of str to int
+        Where a case stands, by its name.
+    """
+
+    words: str
+    place: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -59,6 +76,8 @@ class Subject:
         The calibration cases, measured anew from their files.
     read : callable
         Gives a case by its name, to show it.
+    order : Order
+        In which drift is looked for.
     """
 
     saved: Saved
@@ -67,6 +86,7 @@ class Subject:
     cases_sha256: str
     found: Sequence[Assessment]
     read: Callable[[str], Case]
+    order: Order
 
 
 def page(subject: Subject) -> str:
@@ -92,7 +112,7 @@ def page(subject: Subject) -> str:
         members = [each for each in subject.found if not group or each.group == group]
         if group:
             sections.append(f"<h2>Group {escape(group)}</h2>")
-        sections += _of_method(method, members, subject.read)
+        sections += _of_method(method, members, subject)
     sections += ["<h2>Software</h2>", _versions(subject.saved)]
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
@@ -120,6 +140,7 @@ def _data(subject: Subject) -> str:
             "Cases with a lesion": str(sum(each.lesion > 0 for each in found)),
             "Voxels of a lesion": _range([each.lesion for each in found]),
             "Voxels of an image": _range([each.image for each in found]),
+            "Method": repr(next(iter(saved.by_group().values()))),
             "Label rule": ", ".join(saved.rules) or "not recorded",
             "Channel": "by the label rule"
             if saved.reading.channel is None
@@ -132,16 +153,15 @@ def _data(subject: Subject) -> str:
 
 
 def _of_method(
-    method: SplitConformal, found: Sequence[Assessment], read: Callable[[str], Case]
+    method: SplitConformal, found: Sequence[Assessment], subject: Subject
 ) -> Iterable[str]:
     yield "<h2>What is promised</h2>"
     yield _paragraph(method.statement())
     yield "<h2>Cut-offs</h2>"
     yield _cutoffs(method)
     columns = method.nonconformity_.reshape(method.n_, -1).T
-    names = method._calibrated().names
     for promise, scores in zip(method._promises, columns, strict=True):
-        what = " and ".join(promise.sides)
+        what = " and ".join(name_of(side, method) for side in promise.sides)
         yield f"<h2>Scores: {what}</h2>"
         yield figures.score_histogram(scores, conformal_quantile(scores, promise.alpha), what)
         yield f"<h3>Checks: {what}</h3>"
@@ -149,13 +169,13 @@ def _of_method(
             ["check", "result", "what was seen"],
             [
                 [c.subject, "look" if c.found else "fine", c.text]
-                for c in _checks(method, promise, scores, names, found)
+                for c in _checks(method, promise, scores, found, subject.order)
             ],
         )
     yield "<h2>Sizes of the sets</h2>"
     yield _sizes(method, found)
     yield "<h2>Worst cases</h2>"
-    yield from _worst(method, found, read)
+    yield from _worst(method, found, subject.read)
 
 
 def _cutoffs(method: SplitConformal) -> str:
@@ -166,7 +186,13 @@ def _cutoffs(method: SplitConformal) -> str:
             sign = ">=" if name == "outer" else ">"
             cutoff = method._calibrated().cutoffs[name]
             field = json.dumps(side.field.to_dict())
-            rows.append([name, f"{field} {sign} {cutoff!r}", *_law(method.n_, promise.alpha)])
+            rows.append(
+                [
+                    name_of(name, method),
+                    f"{field} {sign} {cutoff!r}",
+                    *_law(method.n_, promise.alpha),
+                ]
+            )
     head = ["side", "the set is where", "rank", "promised", "expected", "band of the coverage"]
     return _table(head, rows) + _paragraph(
         "The cut-off is the score of this rank among the calibrated ones, turned back. The band "
@@ -192,19 +218,26 @@ def _checks(
     method: SplitConformal,
     promise: Promise,
     scores: NDArray[np.float64],
-    names: Sequence[str],
     found: Sequence[Assessment],
+    order: Order,
 ) -> list[checks.Check]:
     calibration = method._calibrated()
-    by_patient = calibration.per == "worst"
-    group = {each.patient if by_patient else each.case: each.group for each in found}
+    names, by_patient = calibration.names, calibration.per == "worst"
+    group: dict[str, str] = {}
+    place: dict[str, int] = {}
+    for each in found:
+        name = each.patient if by_patient else each.case
+        group[name] = each.group
+        # A patient stands where the first of his cases does.
+        place[name] = min(order.place[each.case], place.get(name, len(order.place)))
+    along = np.argsort([place[name] for name in names])
     unit = "cases" if calibration.per == "case" else "patients"
     return [
         checks.ties(scores, promise.alpha),
         checks.outliers(scores, names),
         checks.groups(scores, promise.alpha, [group[name] for name in names]),
         checks.patients(calibration.patients, calibration.per),
-        checks.order(scores, names),
+        checks.order(scores[along], [names[i] for i in along], order.words),
         checks.left_out(calibration.excluded, unit),
     ]
 
@@ -214,17 +247,18 @@ def _sizes(method: SplitConformal, found: Sequence[Assessment]) -> str:
     shares = (0, 0.25, 0.5, 0.75, 1)
     rows = []
     for side in method._sides:
+        name = name_of(side, method)
         voxels = np.array([each.region[side] for each in found], dtype=float)
         lesion = np.array([each.lesion for each in found], dtype=float)
         image = np.array([each.image for each in found], dtype=float)
         measures = {
-            f"{side}: voxels": voxels,
-            f"{side}: share of the image": voxels / image,
-            f"{side}: in sizes of the lesion": (voxels / np.maximum(lesion, 1))[lesion > 0],
+            f"{name}: voxels": voxels,
+            f"{name}: share of the image": voxels / image,
+            f"{name}: in sizes of the lesion": (voxels / np.maximum(lesion, 1))[lesion > 0],
         }
         rows += [
-            [name, *(f"{value:.4g}" for value in np.quantile(values, shares))]
-            for name, values in measures.items()
+            [measure, *(_plain(value) for value in np.quantile(values, shares))]
+            for measure, values in measures.items()
             if values.size
         ]
     head = [
@@ -248,12 +282,16 @@ def _worst(
     )[:_LISTED]
     sides = list(method._sides)
     wrong = {"outer": "missed voxels", "inner": "false voxels"}
-    head = ["case", "patient", "group", "lesion", "kept"]
+    head = ["case", "patient", "group", "lesion voxels", "promise kept"]
     for side in sides:
-        head += [f"{side} score", wrong[side]]
+        head += [f"{name_of(side, method)} score", wrong[side]]
     rows = [
-        [each.case, each.patient, each.group, each.lesion, "yes" if each.kept else "no"]
-        + [entry for side in sides for entry in (f"{each.score[side]:.6g}", each.wrong[side])]
+        [each.case, each.patient, each.group, f"{each.lesion:,}", "yes" if each.kept else "no"]
+        + [
+            entry
+            for side in sides
+            for entry in (f"{each.score[side]:.6g}", f"{each.wrong[side]:,}")
+        ]
         for each in ranked
     ]
     yield _table(head, rows)
@@ -262,7 +300,8 @@ def _worst(
         regions: list[Mapping[str, NDArray[np.bool_]]] = [
             side_regions(method, case.score, case.spacing) for case in shown
         ]
-        yield figures.slices(list(zip(shown, regions, strict=True)))
+        names = {side: "calibrated mask" for side in sides if name_of(side, method) == "mask"}
+        yield figures.slices(list(zip(shown, regions, strict=True)), names)
 
 
 def _versions(saved: Saved) -> str:
@@ -277,7 +316,12 @@ def _versions(saved: Saved) -> str:
 
 
 def _range(counts: Sequence[int]) -> str:
-    return f"{min(counts)} to {max(counts)}, median {np.median(counts):g}"
+    return f"{min(counts):,} to {max(counts):,}, median {np.median(counts):,.10g}"
+
+
+def _plain(value: float) -> str:
+    """A number with four digits, without an exponent where it is large."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _facts(facts: Mapping[str, str]) -> str:
@@ -285,13 +329,14 @@ def _facts(facts: Mapping[str, str]) -> str:
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(text)}</td></tr>'
         for name, text in facts.items()
     )
-    return f"<table><tbody>{rows}</tbody></table>"
+    return f'<div class="wide"><table><tbody>{rows}</tbody></table></div>'
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Entries to the left, since many of them are sentences."""
     lines = [_row("th", head), *(_row("td", row) for row in rows)]
-    return f"<table><thead>{lines[0]}</thead><tbody>{''.join(lines[1:])}</tbody></table>"
+    body = "".join(lines[1:])
+    return f'<div class="wide"><table><thead>{lines[0]}</thead><tbody>{body}</tbody></table></div>'
 
 
 def _row(tag: str, entries: Iterable[object]) -> str:
