@@ -34,7 +34,7 @@ def speed_of_files() -> Iterator[tuple[str, ...]]:
     method = CLS(0.1, 0.5).calibrate([case])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        truth = pack(folder / "truth.nii.gz", case.truth, np.uint8)
+        truth = pack(folder / "truth.nii.gz", case.truth.astype(np.uint8), np.uint8)
         kinds = (("float32", case.score, np.float32), ("8 bits", levels, np.uint8))
         for kind, values, stored in kinds:
             file = pack(folder / "case.nii.gz", values, stored)
@@ -101,7 +101,7 @@ def speed_of_quantile() -> Iterator[tuple[str, ...]]:
 
 def pack(path: Path, values: NDArray, stored: type[np.generic]) -> Path:
     """Write a packed NIfTI file of numbers of a type."""
-    image = nib.Nifti1Image(values.astype(np.float32), np.diag([*SPACING, 1]))
+    image = nib.Nifti1Image(values, np.diag([*SPACING, 1]))
     image.header.set_xyzt_units("mm")
     image.set_data_dtype(stored)
     nib.save(image, path)
@@ -116,8 +116,8 @@ def unpack(files: list[Path]) -> None:
 
 def file_rows(folder: Path, case: Case, n: int) -> Iterator[Row]:
     """Many rows of a manifest for the files of one case."""
-    file = pack(folder / "score.nii.gz", case.score, np.float32)
-    truth = pack(folder / "truth.nii.gz", case.truth, np.uint8)
+    file = pack(folder / "score.nii.gz", case.score.astype(np.float32), np.float32)
+    truth = pack(folder / "truth.nii.gz", case.truth.astype(np.uint8), np.uint8)
     return (Row(f"case {i}", f"patient {i}", score=file, truth=truth) for i in range(n))
 
 
