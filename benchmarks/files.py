@@ -51,12 +51,14 @@ def speed_of_files() -> Iterator[tuple[str, ...]]:
             for command, (files, work) in commands.items():
                 whole = cpu_seconds(partial(work, row))
                 unpacking = cpu_seconds(partial(unpack, files))
+                peak = peak_memory(partial(work, row))
                 yield (
                     f"{command}, scores in {kind}",
                     size,
                     f"{whole:.2f}",
                     f"{1 / whole:.2f}",
                     f"{unpacking / whole:.0%}",
+                    f"{peak / 1e6:.0f}",
                 )
 
 

@@ -45,7 +45,8 @@ def main() -> None:
     table(("method", "cases per second"), cases_per_second())
     print("\nThat large case from .nii.gz files, one process")
     table(
-        ("command", "score file", "CPU seconds", "cases per second", "unpacking"), speed_of_files()
+        ("command", "score file", "CPU seconds", "cases per second", "unpacking", "peak MB"),
+        speed_of_files(),
     )
     print("\nMemory, from files")
     table(("measured", "MB", ""), memory_of_files())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import sys
 from pathlib import Path
 from unittest.mock import ANY
@@ -126,6 +127,16 @@ def test_parquet_has_a_type_for_every_column_and_gaps_where_csv_has(tmp_path):
     assert np.isnan(first["dice"])
     assert first["outer_identity_0"] == np.inf
     assert str(last) == str(first)
+
+
+def test_the_table_gives_the_cutoff_of_the_command(folder, monkeypatch):
+    page = (Path(__file__).parents[1] / "book/at_scale.md").read_text()
+    code = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(folder)
+    assert main(["score", "cases.csv", "-o", "archive.parquet"]) == 0
+    found: dict[str, object] = {}
+    exec(code[1].replace("alpha=0.1", "alpha=0.2"), found)
+    assert found["cutoff"] == CLS(0.1, 0.2).calibrate(CASES).cutoff_
 
 
 def test_parquet_is_written_whole_or_not_at_all(folder, monkeypatch, capsys):
