@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import importlib
 import json
 import re
 import shutil
@@ -279,6 +280,54 @@ def test_bad_calibration_cases_leave_nothing_behind(tmp_path, capsys, spoil, mes
     assert run("calibrate", "cls", tmp_path / "cases.csv", *words) == 1
     assert re.search(message, refused(capsys))
     assert not (tmp_path / "a.json").exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--by-group"], ["--per=draw"]])
+def test_calibration_goes_on_where_it_stopped(tmp_path, capsys, monkeypatch, more):
+    write_cases(tmp_path, CALIBRATION, groups="AB")
+    words = ["sets", tmp_path / "cases.csv", "--alpha=0.2", "--control=joint", *more]
+    assert run("calibrate", *words, "-o", tmp_path / "whole.json") == 0
+    assert run_twice(words, "calibrate", tmp_path / "a.json", monkeypatch) == 12
+    assert "18 of 30 cases were done before" in capsys.readouterr().err
+    whole, again = (json.loads((tmp_path / f"{name}.json").read_text()) for name in ("whole", "a"))
+    for stored in (whole, again):
+        del stored["provenance"], stored["sha256"]
+    assert again == whole
+
+
+def test_evaluation_goes_on_where_it_stopped(data, tmp_path, capsys, monkeypatch):
+    a, new = cls(data, tmp_path / "a.json"), data / "new/cases.csv"
+    assert run("evaluate", a, new, "-o", tmp_path / "whole.csv") == 0
+    whole = capsys.readouterr().out.splitlines()
+    assert run_twice([a, new], "evaluate", tmp_path / "b.csv", monkeypatch) == 22
+    assert capsys.readouterr().out.splitlines()[:-1] == whole[-2:-1]
+    assert (tmp_path / "b.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+    # Numbers of another calibration do not count.
+    cls(data, tmp_path / "a.json", "--alpha=0.2")
+    capsys.readouterr()
+    assert run_twice([a, new], "evaluate", tmp_path / "b.csv", monkeypatch) == 22
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", "b.csv", "whole.csv"}
+
+
+def run_twice(words: list[object], command: str, out: Path, monkeypatch) -> int:
+    """Run a command that is interrupted after 18 cases, and go on: how many cases are read then."""
+    module = importlib.import_module(f"confseg.cli.{command}")
+    original, read = module.read_case, []
+
+    def reading(row, how):
+        read.append(row.case)
+        if len(read) == 19:
+            raise KeyboardInterrupt
+        return original(row, how)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "read_case", reading)
+        assert run(command, *words, "-o", out) == 130
+        assert out.with_name(f"{out.name}.journal").exists()
+        interrupted = len(read)
+        assert run(command, *words, "-o", out) == 0
+    assert not out.with_name(f"{out.name}.journal").exists()
+    return len(read) - interrupted
 
 
 @pytest.mark.parametrize(

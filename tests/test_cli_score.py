@@ -5,16 +5,21 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
+import sys
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
 from niftis import small_cases, write_cases, write_image
+from pyarrow.parquet import ParquetWriter, read_table
 
 from confseg import CLS, Case, ConfidenceSets, Margin, fields
 from confseg.cli import main, score
 from confseg.journal import Journal
 from confseg.metrics import dice
+from confseg.parquet import write_parquet
 from confseg.rows import Columns, row_of_numbers
 
 CASES = small_cases(8, seed=5)
@@ -93,6 +98,67 @@ def test_the_table_says_where_it_comes_from(folder):
     assert not (folder / "t.csv.journal").exists()
 
 
+def test_parquet_holds_what_csv_holds(folder):
+    assert run(folder) == 0
+    parquet = folder / "p.parquet"
+    assert main(["score", str(folder / "cases.csv"), "-o", str(parquet)]) == 0
+    found, columns = read_table(parquet), Columns()
+    assert found.column_names == columns.names()
+    kinds = {str: "string", int: "int64", float: "double"}
+    assert [str(kind) for kind in found.schema.types] == [
+        kinds[kind] for kind in columns.types().values()
+    ]
+    for name, kind in columns.types().items():
+        assert found[name].to_pylist() == [kind(text) for text in table(folder)[name]]
+    said = json.loads((folder / "p.provenance.json").read_text())
+    assert said["table_sha256"] == hashlib.sha256(parquet.read_bytes()).hexdigest()
+    assert said["rows"] == len(CASES)
+
+
+def test_parquet_has_a_type_for_every_column_and_gaps_where_csv_has(tmp_path):
+    case = Case(np.zeros((4, 4)), np.zeros((4, 4), bool), name='a "quoted", name')
+    row = row_of_numbers(case, columns := Columns())
+    for name, entry in zip(columns.names(), row, strict=True):
+        assert isinstance(entry, columns.types()[name]) or entry == ""
+    with (tmp_path / "t.parquet").open("wb") as stream:
+        write_parquet(stream, columns.types(), [score._csv(row)] * 20_001)
+    (first, *_, last) = read_table(tmp_path / "t.parquet").to_pylist()
+    assert list(first.values())[:10] == ['a "quoted", name', "", "", 16, None, 0, 0, 0, 0, ANY]
+    assert np.isnan(first["dice"])
+    assert first["outer_identity_0"] == np.inf
+    assert str(last) == str(first)
+
+
+def test_the_table_gives_the_cutoff_of_the_command(folder, monkeypatch):
+    page = (Path(__file__).parents[1] / "book/at_scale.md").read_text()
+    code = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    monkeypatch.chdir(folder)
+    assert main(["score", "cases.csv", "-o", "archive.parquet"]) == 0
+    found: dict[str, object] = {}
+    exec(code[1].replace("alpha=0.1", "alpha=0.2"), found)
+    assert found["cutoff"] == CLS(0.1, 0.2).calibrate(CASES).cutoff_
+
+
+def test_parquet_is_written_whole_or_not_at_all(folder, monkeypatch, capsys):
+    def breaks(*_):
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ParquetWriter, "write_batch", breaks)
+        assert main(["score", str(folder / "cases.csv"), "-o", str(folder / "p.parquet")]) == 1
+    assert "the disk is full" in capsys.readouterr().err
+    left = {path.name for path in folder.iterdir()}
+    assert left == {"cases.csv", "scores", "truths", "p.parquet.journal"}
+
+
+def test_parquet_is_refused_where_it_cannot_be_written(folder, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    before = sorted(folder.rglob("*"))
+    assert main(["score", str(folder / "cases.csv"), "-o", str(folder / "p.parquet")]) == 1
+    assert "pip install 'confseg[parquet]'" in capsys.readouterr().err
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_several_processes_give_the_same_table(folder):
     assert run(folder) == 0
     alone = (folder / "t.csv").read_bytes()
@@ -132,7 +198,7 @@ def test_faults_are_told_and_the_rest_is_kept(folder, capsys, reads):
         (folder / f"scores/{name}.nii.gz").write_bytes(good[:100])
     assert run(folder) == 1
     told = capsys.readouterr().err
-    assert "2 of 8 cases failed; no table was written" in told
+    assert "2 of 8 cases failed; nothing was written" in told
     assert "case '5-3': " in told
     assert "scores/5-6.nii.gz cannot be read" in told
     assert not (folder / "t.csv").exists()
@@ -161,7 +227,7 @@ def test_other_settings_start_anew(folder, capsys, reads):
         (["--coverages", "0"], "a coverage must lie in (0, 1], found 0.0"),
         (["--margins", "-1"], "a margin must not be negative, found -1.0"),
         (["--threshold", "nan"], "threshold must be finite"),
-        (["-o", "t.parquet"], "t.parquet: expected a name that ends in .csv"),
+        (["-o", "t.txt"], "t.txt: expected a name that ends in .csv or .parquet"),
         (["--labels", "2"], "8 of 8 cases failed"),
     ],
 )

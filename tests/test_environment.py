@@ -33,6 +33,13 @@ def direct() -> list[Requirement]:
     return [Requirement(entry) for entry in PROJECT["project"]["dependencies"]] + asked_for("dev")
 
 
+def test_the_tests_have_what_is_optional() -> None:
+    extras = PROJECT["project"]["optional-dependencies"].values()
+    assert {entry for extra in extras for entry in extra} <= set(
+        PROJECT["dependency-groups"]["test"]
+    )
+
+
 def conda_versions() -> dict[str, str]:
     """Versions by name, as environment.yml has them; only `python` and `pip` are left out."""
     *conda, pip = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]

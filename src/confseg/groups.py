@@ -26,7 +26,7 @@ M = TypeVar("M", bound=SplitConformal)
 FORMAT = "confseg calibration by group"
 
 
-class _Grouped(NamedTuple):
+class Grouped(NamedTuple):
     """The numbers of a case and its group."""
 
     numbers: CaseNumbers
@@ -34,10 +34,12 @@ class _Grouped(NamedTuple):
 
     @property
     def name(self) -> str:
+        """Name of the case."""
         return self.numbers.name
 
     @property
     def empty(self) -> bool:
+        """Whether the case has no lesion where one is needed."""
         return self.numbers.empty
 
 
@@ -126,7 +128,7 @@ class Mondrian(Generic[M]):
         self._methods = None
         return self._calibrate_rows(list(per_case(self._row, cases, n_jobs, progress)))
 
-    def _calibrate_rows(self, rows: list[_Grouped]) -> Self:
+    def _calibrate_rows(self, rows: list[Grouped]) -> Self:
         """`calibrate` for cases whose numbers and groups are known."""
         kept = without_empty(rows, getattr(self.method, "empty", "zero"), stacklevel=4)
         self.method._check_one_spacing_rule([row.numbers for row in kept])
@@ -292,8 +294,8 @@ class Mondrian(Generic[M]):
         result._methods = methods
         return result
 
-    def _row(self, case: Case) -> _Grouped:
-        return _Grouped(self.method._case_numbers(case), self._name(case))
+    def _row(self, case: Case) -> Grouped:
+        return Grouped(self.method._case_numbers(case), self._name(case))
 
     def _name(self, case: Case) -> str:
         name = case.group if self.group is None else self.group(case.score, case.spacing)

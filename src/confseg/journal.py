@@ -40,6 +40,8 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+        if not self._places:
+            self.remove()
 
     def __contains__(self, key: str) -> bool:
         return key in self._places

@@ -31,6 +31,12 @@ FIELDS = ("identity", "logit", "distance", "mass")
 """Fields whose critical values a row can hold; "logit" and "mass" need probabilities."""
 
 
+_TYPES: dict[str, type] = {
+    **dict.fromkeys(("case", "patient", "group"), str),
+    **dict.fromkeys(("voxels", "lesion_voxels", "predicted_voxels"), int),
+}
+
+
 @dataclass(frozen=True)
 class Columns:
     """Which numbers a row holds.
@@ -83,6 +89,10 @@ class Columns:
         as_decimal("threshold", self.threshold)
         if repeated := [name for name, n in Counter(self.names()).items() if n > 1]:
             raise ValueError(f"columns that come twice: {repeated}")
+
+    def types(self) -> dict[str, type]:
+        """The types of the columns by name, in their order: text, counts, other numbers."""
+        return {name: _TYPES.get(name, float) for name in self.names()}
 
     def names(self) -> list[str]:
         """The names of the columns, in their order."""

@@ -25,8 +25,12 @@ def add_cases(parser: argparse.ArgumentParser, truths: bool = True) -> None:
 
 
 def add_jobs(parser: argparse.ArgumentParser) -> None:
-    """The number of processes."""
-    parser.add_argument("--n-jobs", type=int, default=1, help="processes (default 1; -1: all)")
+    """The processes that do the work."""
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--n-jobs", type=int, default=1, help="processes (default 1; -1: all)")
+    where.add_argument(
+        "--scheduler", metavar="ADDRESS", help="those of a Dask cluster, such as tcp://HOST:8786"
+    )
 
 
 def add_output(parser: argparse.ArgumentParser, what: str) -> None:
@@ -84,10 +88,10 @@ def new_cases(options: argparse.Namespace, rule: Callable[[], Rule]) -> Source:
     return from_manifest(options.cases, needed=("score",))
 
 
-def check_file(path: Path, ending: str) -> None:
+def check_file(path: Path, *endings: str) -> None:
     """Raise ValueError or OSError unless a file of this name can be written."""
-    if path.suffix != ending:
-        raise ValueError(f"{path}: expected a name that ends in {ending}")
+    if path.suffix not in endings:
+        raise ValueError(f"{path}: expected a name that ends in {' or '.join(endings)}")
     if path.is_dir():
         raise ValueError(f"{path} is a folder, expected a file")
     check_folder(path.parent)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TypeVar, get_args
+from typing import get_args
 
 from ..assess import repeated_patients
 from ..case import Case
 from ..cls import CLS, ErrorRate
-from ..conformal import SplitConformal
+from ..conformal import CaseNumbers, SplitConformal
 from ..distances import Metric
 from ..each_case import Empty
 from ..fields import Field, cumulative_mass, identity, logit, signed_distance
-from ..groups import Mondrian
+from ..groups import Grouped, Mondrian
 from ..inputs import Source
 from ..manifest import Row
 from ..margins import Margin, MarginSide
@@ -32,9 +33,8 @@ from .arguments import (
     reading_of,
     ruled_cases,
 )
-from .work import all_of
-
-T = TypeVar("T")
+from .lines import lines_of
+from .work import pool_of
 
 FIELDS: dict[str, Callable[[float], Field]] = {
     "identity": lambda threshold: identity,
@@ -50,7 +50,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "calibrate",
         help="choose the cut-offs from cases with known truth",
         description="Choose the cut-offs from cases with known truth, on which the segmenter was "
-        "never trained, and keep them in a file.",
+        "never trained, and keep them in a file. A run that was interrupted goes on where it "
+        "stopped.",
     )
     methods = parser.add_subparsers(metavar="METHOD", required=True)
     cls = methods.add_parser("cls", help="a mask with a bounded error rate")
@@ -86,11 +87,18 @@ def run(options: argparse.Namespace) -> None:
         raise ValueError("--by-group counts cases: it does not go with --per")
     method = options.method(options)
     source, reading = ruled_cases(options), reading_of(options)
-    calibrated = _calibrated(method, source, reading, options)
-    _tell_repeated_patients(source, options.per)
-    rules = tuple(sorted({row.rule.text for row in source.rows}))
-    origin = provenance(options.command, source.name, source.sha256)
-    write_saved(options.output, Saved(calibrated, reading, rules, origin))
+    numbers = Mondrian(method)._row if options.by_group else method._case_numbers
+    line = partial(_line, numbers, reading)
+    settings = (method, reading, options.by_group)
+    with (
+        pool_of(options) as pool,
+        lines_of(line, source.rows, pool, options.output, settings) as lines,
+    ):
+        calibrated = _calibrated(method, lines, options)
+        _tell_repeated_patients(source, options.per)
+        rules = tuple(sorted({row.rule.text for row in source.rows}))
+        origin = provenance(options.command, source.name, source.sha256)
+        write_saved(options.output, Saved(calibrated, reading, rules, origin))
     print(calibrated.statement())
     print(f"Written to {options.output}.")
 
@@ -163,20 +171,20 @@ def _weights(options: argparse.Namespace) -> tuple[float, float] | None:
     return None if options.weights is None else tuple(options.weights)
 
 
+def _line(numbers: Callable[[Case], object], reading: Reading, row: Row) -> str:
+    """The numbers of one case as JSON, floats to their last bit."""
+    return json.dumps(numbers(read_case(row, reading)))
+
+
 def _calibrated(
-    method: SplitConformal, source: Source, reading: Reading, options: argparse.Namespace
+    method: SplitConformal, lines: Iterator[str], options: argparse.Namespace
 ) -> SplitConformal | Mondrian:
-    """The method after calibration; files are read by the processes that work on them."""
+    """The method after calibration on the numbers of all cases."""
+    entries = map(json.loads, lines)
     if options.by_group:
-        groups = Mondrian(method)
-        grouped = all_of(partial(_numbers, groups._row, reading), source.rows, options.n_jobs)
-        return groups._calibrate_rows(grouped)
-    rows = all_of(partial(_numbers, method._case_numbers, reading), source.rows, options.n_jobs)
-    return method._calibrate_rows(rows, options.per)
-
-
-def _numbers(function: Callable[[Case], T], reading: Reading, row: Row) -> T:
-    return function(read_case(row, reading))
+        grouped = [Grouped(CaseNumbers(*numbers), group) for numbers, group in entries]
+        return Mondrian(method)._calibrate_rows(grouped)
+    return method._calibrate_rows([CaseNumbers(*numbers) for numbers in entries], options.per)
 
 
 def _tell_repeated_patients(source: Source, per: Per) -> None:

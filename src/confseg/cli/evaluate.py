@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 import csv
+import hashlib
 import io
+import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +24,8 @@ from ..quantile import compliance_law
 from ..saved import Saved, read_saved
 from ..storage import write_whole
 from .arguments import add_cases, add_jobs, add_output, check_file, labeled_cases
-from .work import all_of
+from .lines import lines_of
+from .work import pool_of
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -29,7 +34,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "evaluate",
         help="compare the promise with cases whose truth is known",
         description="Count how many cases with known truth keep the promise, compare the count "
-        "with its exact law, and write a table with one row per case.",
+        "with its exact law, and write a table with one row per case. A run that was interrupted "
+        "goes on where it stopped.",
     )
     parser.add_argument("calibration", metavar="CALIBRATION", type=Path, help="the .json file")
     add_cases(parser)
@@ -42,9 +48,9 @@ def run(options: argparse.Namespace) -> None:
     """Evaluate, write the table, and print the counts with their law."""
     check_file(options.output, ".csv")
     saved = read_saved(options.calibration)
-    _, found = assessed(saved, options)
-    _check_new(saved, found)
-    write_table(options.output, found, saved)
+    with assessed(saved, options) as (_, found):
+        _check_new(saved, found)
+        write_table(options.output, found, saved)
     for group, method in saved.by_group().items():
         members = [each for each in found if not group or each.group == group]
         if members:
@@ -52,16 +58,28 @@ def run(options: argparse.Namespace) -> None:
     print(f"Written to {options.output}.")
 
 
-def assessed(saved: Saved, options: argparse.Namespace) -> tuple[Source, list[Assessment]]:
-    """The cases of a command with known truth, and the numbers of each."""
+@contextmanager
+def assessed(
+    saved: Saved, options: argparse.Namespace
+) -> Iterator[tuple[Source, list[Assessment]]]:
+    """The cases of a command with known truth, and the numbers of each.
+
+    The numbers are kept beside the output until the ``with`` block, which writes it, has ended.
+    """
     source = labeled_cases(options, saved.one_rule)
     for row in source.rows:  # a case that fits no calibration is told before any is read
         saved.for_row(row)
-    return source, all_of(partial(_of_row, saved), source.rows, options.n_jobs)
+    settings = hashlib.sha256(options.calibration.read_bytes()).hexdigest()
+    with (
+        pool_of(options) as pool,
+        lines_of(partial(_row_line, saved), source.rows, pool, options.output, settings) as lines,
+    ):
+        yield source, [Assessment(**json.loads(line)) for line in lines]
 
 
-def _of_row(saved: Saved, row: Row) -> Assessment:
-    return assess(saved.for_row(row), read_case(row, saved.reading))
+def _row_line(saved: Saved, row: Row) -> str:
+    """The numbers of one case as JSON, floats to their last bit."""
+    return json.dumps(asdict(assess(saved.for_row(row), read_case(row, saved.reading))))
 
 
 def write_table(path: Path, found: Sequence[Assessment], saved: Saved) -> None:

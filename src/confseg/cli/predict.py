@@ -14,7 +14,7 @@ from ..nifti import Image, read_score, write_mask
 from ..saved import Saved, provenance, read_saved
 from ..storage import write_whole
 from .arguments import add_cases, add_jobs, add_output, check_folder, new_cases
-from .work import all_of
+from .work import all_of, pool_of
 
 ABOUT = "predictions.json"
 """Beside the masks: what made them and what is promised of them."""
@@ -45,11 +45,14 @@ def run(options: argparse.Namespace) -> None:
         saved.for_row(row)
         _check_apart(row, options.output)
     check_folder(options.output.parent)
-    options.output.mkdir(exist_ok=True)
-    check_folder(options.output)
     about = options.output / ABOUT
-    about.unlink(missing_ok=True)  # what it says of an earlier run is no longer so
-    written = all_of(partial(_predict, saved, options.output), source.rows, options.n_jobs)
+    with pool_of(options) as pool:
+        options.output.mkdir(exist_ok=True)
+        check_folder(options.output)
+        about.unlink(missing_ok=True)  # what it says of an earlier run is no longer so
+        # The processes of a cluster run in folders of their own.
+        predict = partial(_predict, saved, options.output.absolute())
+        written = all_of(predict, source.rows, pool)
     data = {
         **provenance(options.command, source.name, source.sha256),
         "calibration_sha256": hashlib.sha256(options.calibration.read_bytes()).hexdigest(),

@@ -28,7 +28,8 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         "report",
         help="a page about a calibration, for an auditor",
         description="Measure the calibration cases anew, compare them with the calibration, and "
-        "write one HTML file that can be printed: data, promise, cut-offs, checks, worst cases.",
+        "write one HTML file that can be printed: data, promise, cut-offs, checks, worst cases. "
+        "A run that was interrupted goes on where it stopped.",
     )
     parser.add_argument("calibration", metavar="CALIBRATION", type=Path, help="the .json file")
     add_cases(parser)
@@ -47,21 +48,21 @@ def run(options: argparse.Namespace) -> None:
     """Measure, compare, and write the page."""
     check_file(options.output, ".html")
     saved = read_saved(options.calibration)
-    source, found = assessed(saved, options)
-    for group, method in saved.by_group().items():
-        _check_same(method, [each for each in found if not group or each.group == group])
-    rows = {row.case: row for row in source.rows}
-    subject = Subject(
-        saved=saved,
-        file_sha256=hashlib.sha256(options.calibration.read_bytes()).hexdigest(),
-        cases=source.name,
-        cases_sha256=source.sha256,
-        found=found,
-        read=lambda name: read_case(rows[name], saved.reading),
-        order=_order(source.rows, options.order),
-    )
-    text = page(subject)
-    write_whole(options.output, lambda stream: stream.write(text.encode()))
+    with assessed(saved, options) as (source, found):
+        for group, method in saved.by_group().items():
+            _check_same(method, [each for each in found if not group or each.group == group])
+        rows = {row.case: row for row in source.rows}
+        subject = Subject(
+            saved=saved,
+            file_sha256=hashlib.sha256(options.calibration.read_bytes()).hexdigest(),
+            cases=source.name,
+            cases_sha256=source.sha256,
+            found=found,
+            read=lambda name: read_case(rows[name], saved.reading),
+            order=_order(source.rows, options.order),
+        )
+        text = page(subject)
+        write_whole(options.output, lambda stream: stream.write(text.encode()))
     print(f"Written to {options.output}.")
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple, Protocol, TypeVar
 
 import joblib
 from tqdm.auto import tqdm
@@ -21,21 +25,51 @@ class Fault(NamedTuple):
     reason: str
 
 
-def each(
-    function: Callable[[Row], T], rows: Sequence[Row], n_jobs: int
-) -> Iterator[tuple[Row, T | Fault]]:
-    """Every row with its result, in order; a fault in one case does not stop the others.
+class Pool(Protocol):
+    """Processes that work on one case each; they read its files themselves.
 
-    Files are read by the processes that work on them, so that memory does not grow with the
-    number of cases.
+    So memory does not grow with the number of cases.
     """
-    pool = joblib.Parallel(n_jobs=n_jobs, return_as="generator", batch_size=1)
-    results = pool(joblib.delayed(_caught)(function, row) for row in rows)
+
+    def map(self, function: Callable[[Row], T], rows: Sequence[Row]) -> Iterator[T | Fault]:
+        """The results in the order of the rows."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Those of this machine; -1 is one for each core."""
+
+    n_jobs: int
+
+    def map(self, function: Callable[[Row], T], rows: Sequence[Row]) -> Iterator[T]:
+        """The results in the order of the rows."""
+        parallel = joblib.Parallel(n_jobs=self.n_jobs, return_as="generator", batch_size=1)
+        return parallel(joblib.delayed(function)(row) for row in rows)
+
+
+@contextmanager
+def pool_of(options: argparse.Namespace) -> Iterator[Pool]:
+    """The processes that `add_jobs` asked for; ValueError if a cluster does not answer."""
+    if options.scheduler is None:
+        yield Processes(options.n_jobs)
+        return
+    from .cluster import connected
+
+    with connected(options.scheduler) as cluster:
+        yield cluster
+
+
+def each(
+    function: Callable[[Row], T], rows: Sequence[Row], pool: Pool
+) -> Iterator[tuple[Row, T | Fault]]:
+    """Every row with its result, in order; a fault in one case does not stop the others."""
+    results = pool.map(partial(_caught, function), rows)
     hidden = not sys.stderr.isatty()
     yield from zip(rows, tqdm(results, total=len(rows), unit="case", disable=hidden), strict=True)
 
 
-def all_of(function: Callable[[Row], T], rows: Sequence[Row], n_jobs: int) -> list[T]:
+def all_of(function: Callable[[Row], T], rows: Sequence[Row], pool: Pool) -> list[T]:
     """The results of all rows.
 
     Raises
@@ -44,7 +78,7 @@ def all_of(function: Callable[[Row], T], rows: Sequence[Row], n_jobs: int) -> li
         If there is a fault in any; the message lists the first ones and counts the others.
     """
     results, faults = [], []
-    for _, result in each(function, rows, n_jobs):
+    for _, result in each(function, rows, pool):
         if isinstance(result, Fault):
             faults.append(result)
         else:

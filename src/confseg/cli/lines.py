@@ -1,0 +1,83 @@
+"""One line of text per case, kept as soon as it is there, so that an interrupted run goes on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from .._version import __version__
+from ..journal import Journal
+from ..manifest import Row
+from ..nifti import files_of
+from .work import Fault, Pool, check_none, each
+
+
+@contextmanager
+def lines_of(
+    function: Callable[[Row], str], rows: Sequence[Row], pool: Pool, output: Path, settings: object
+) -> Iterator[Iterator[str]]:
+    """The line that the function makes of every row, in order.
+
+    They are kept in ``OUTPUT.journal`` until the ``with`` block has come to its end, and the next
+    run makes only those that are missing.
+
+    Parameters
+    ----------
+    function : callable
+        Makes the line of a row.
+    rows : sequence of Row
+        The cases.
+    pool : Pool
+        The processes that do the work.
+    output : pathlib.Path
+        The file that the block writes.
+    settings : object
+        What the lines depend on besides the cases and the version; its `repr` is compared.
+
+    Raises
+    ------
+    ValueError
+        If a line cannot be made.
+    """
+    path = output.with_name(f"{output.name}.journal")
+    with Journal(path, repr((__version__, settings))) as journal:
+        keys = [_key(row) for row in rows]
+        _tell_state(journal, keys)
+        _complete(journal, rows, keys, function, pool)
+        yield (journal[key] for key in keys)
+        journal.remove()
+
+
+def _key(row: Row) -> str:
+    """Of a case as it is now: another one when an entry or a file has changed."""
+    files = [(file.name, (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files_of(row)]
+    return repr((row.case, row.patient, row.group, row.rule.text, files))
+
+
+def _tell_state(journal: Journal, keys: list[str]) -> None:
+    if journal.dropped:
+        print("confseg: what an earlier run with other settings left is dropped", file=sys.stderr)
+    if done := sum(key in journal for key in keys):
+        print(f"confseg: {done} of {len(keys)} cases were done before", file=sys.stderr)
+
+
+def _complete(
+    journal: Journal,
+    rows: Sequence[Row],
+    keys: list[str],
+    function: Callable[[Row], str],
+    pool: Pool,
+) -> None:
+    """Make every line that the journal lacks; ValueError if some cannot be made."""
+    missing = [(row, key) for row, key in zip(rows, keys, strict=True) if key not in journal]
+    results = each(function, [row for row, _ in missing], pool)
+    faults = []
+    for (_, key), (_, result) in zip(missing, results, strict=True):
+        if isinstance(result, Fault):
+            faults.append(result)
+        else:
+            journal[key] = result
+    others = "; nothing was written, and the others need not be done again"
+    check_none(faults, len(rows), others * (len(faults) < len(rows)))
