@@ -540,14 +540,20 @@ def test_a_full_disk_is_told_with_its_file(data, tmp_path, capsys):
     try:
         words = ["calibrate", "cls", data / "old/cases.csv", "--eps=0.1", "--alpha=0.1", "-o"]
         assert run(*words, tmp_path / "b.json") == 1
-        assert refused(capsys) == f"confseg: {tmp_path / 'b.json'}: File too large\n"
+        assert refused(capsys) == f"confseg: {tmp_path / 'b.json.journal'}: File too large\n"
         words = ["evaluate", out, data / "new/cases.csv", "-o"]
         assert run(*words, tmp_path / "t.csv") == 1
-        assert refused(capsys) == f"confseg: {tmp_path / 't.csv'}: File too large\n"
+        assert refused(capsys) == f"confseg: {tmp_path / 't.csv.journal'}: File too large\n"
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
-    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+    assert {file.name for file in tmp_path.iterdir()} <= {
+        "a.json",
+        "b.json.journal",
+        "t.csv.journal",
+    }
+    cls(data, tmp_path / "b.json")
+    assert not (tmp_path / "b.json.journal").exists()
 
 
 def test_masks_are_not_written_among_the_scores(data, tmp_path, capsys):

@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Self
 
+from .storage import naming
+
 
 class Journal:
     """Results by key, each on the disk as soon as it is there.
@@ -39,9 +41,12 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
-        if not self._places:
-            self.remove()
+        try:
+            with naming(self.path):  # what a full disk did not take is tried again
+                self._file.close()
+        finally:
+            if not self._places:
+                self.remove()
 
     def __contains__(self, key: str) -> bool:
         return key in self._places
@@ -75,8 +80,9 @@ class Journal:
 
     def _append(self, entry: list[str]) -> int:
         line = json.dumps(entry).encode() + b"\n"
-        self._file.write(line)
-        self._file.flush()
+        with naming(self.path):
+            self._file.write(line)
+            self._file.flush()
         return self._file.tell() - len(line)
 
 

@@ -6,7 +6,8 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path as FilePath
 from typing import Any, BinaryIO
 
@@ -69,15 +70,30 @@ def write_whole(path: FilePath, write: Callable[[BinaryIO], object]) -> None:
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        with unfinished.open("xb") as stream:
-            write(stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(unfinished, path)
-    except OSError as error:
-        if error.errno and error.filename in (None, str(unfinished)):
-            # A full disk does not say for which file, and the unfinished one has no meaning.
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
+        with naming(path, unfinished):
+            with unfinished.open("xb") as stream:
+                write(stream)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: FilePath, unfinished: FilePath | None = None) -> Iterator[None]:
+    """Let an OSError name `path`: a full disk does not say for which file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file that is being written.
+    unfinished : pathlib.Path, optional
+        Its name until it is whole, which has no meaning to anybody.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno and error.filename in (None, str(unfinished)):
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
