@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Self
 
-from .storage import naming
+from .storage import naming_file
 
 
 class Journal:
@@ -42,7 +42,7 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         try:
-            with naming(self.path):  # what a full disk did not take is tried again
+            with naming_file(self.path):  # what a full disk did not take is tried again
                 self._file.close()
         finally:
             if not self._places:
@@ -80,7 +80,7 @@ class Journal:
 
     def _append(self, entry: list[str]) -> int:
         line = json.dumps(entry).encode() + b"\n"
-        with naming(self.path):
+        with naming_file(self.path):
             self._file.write(line)
             self._file.flush()
         return self._file.tell() - len(line)

@@ -70,7 +70,7 @@ def write_whole(path: FilePath, write: Callable[[BinaryIO], object]) -> None:
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        with naming(path, unfinished):
+        with naming_file(path, unfinished):
             with unfinished.open("xb") as stream:
                 write(stream)
                 stream.flush()
@@ -81,7 +81,7 @@ def write_whole(path: FilePath, write: Callable[[BinaryIO], object]) -> None:
 
 
 @contextmanager
-def naming(path: FilePath, unfinished: FilePath | None = None) -> Iterator[None]:
+def naming_file(path: FilePath, unfinished: FilePath | None = None) -> Iterator[None]:
     """Let an OSError name `path`: a full disk does not say for which file.
 
     Parameters
