@@ -27,7 +27,7 @@ def test_the_bounds_are_those_of_the_beta_law():
 
 
 def test_hours_and_rates_follow_from_the_seconds_and_the_bytes():
-    costs = {(row[0].split(",")[0], row[1]): row for row in rows("| Command | Scores as")}
+    costs = {(row[0].split("`")[0], row[1]): row for row in rows("| Command | Scores as")}
     totals = rows("| Command | Core hours")
     assert len(totals) == 2
     for command, core_hours, hours, read, rate in totals:
