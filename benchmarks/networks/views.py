@@ -78,6 +78,19 @@ class Middle:
 
 def resampled(array: NDArray[np.float32], shape: Sequence[int]) -> NDArray[np.float32]:
     """The same box in other voxels: means where they grow, linear in between where they shrink."""
-    pairs = list(zip(array.shape, shape, strict=True))
-    smooth = ndimage.uniform_filter(array, [max(1, round(m / n)) for m, n in pairs], mode="nearest")
-    return ndimage.zoom(smooth, [n / m for m, n in pairs], order=1, mode="nearest", grid_mode=True)
+    for axis, length in enumerate(shape):
+        if length < array.shape[axis]:
+            array = _means(array, length, axis)
+    factors = [n / m for m, n in zip(array.shape, shape, strict=True)]
+    return ndimage.zoom(array, factors, order=1, mode="nearest", grid_mode=True)
+
+
+def _means(array: NDArray[np.float32], length: int, axis: int) -> NDArray[np.float32]:
+    """The means over `length` equal parts of an axis; voxels on a border count in both parts."""
+    voxels = array.shape[axis]
+    first, ends = np.arange(voxels), np.linspace(0, voxels, length + 1)[:, None]
+    shared = np.minimum(ends[1:], first + 1) - np.maximum(ends[:-1], first)
+    weights = np.maximum(shared, 0) * length / voxels
+    means = np.tensordot(weights.astype(np.float32), array, axes=(1, axis))
+    # Rounding must not make a probability larger than 1.
+    return np.clip(np.moveaxis(means, 0, axis), array.min(), array.max())
