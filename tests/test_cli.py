@@ -421,6 +421,24 @@ def test_predictions_that_fail_are_all_told(data, tmp_path, capsys):
     ]
 
 
+def test_a_case_that_does_not_fit_into_memory_does_not_stop_the_others(
+    data, tmp_path, capsys, monkeypatch
+):
+    module, out = importlib.import_module("confseg.cli.predict"), cls(data, tmp_path / "a.json")
+    read_score = module.read_score
+
+    def reading(path, rule, channel):
+        if path.name == "2-1.nii.gz":
+            raise MemoryError
+        return read_score(path, rule, channel)
+
+    monkeypatch.setattr(module, "read_score", reading)
+    capsys.readouterr()
+    assert run("predict", out, data / "new/cases.csv", "-o", tmp_path / "masks") == 1
+    assert f"1 of {len(NEW)} cases failed:\n  case '2-1': MemoryError" in refused(capsys)
+    assert len(list((tmp_path / "masks").iterdir())) == len(NEW) - 1
+
+
 def test_cases_without_lesion_are_told_and_left_out(data, tmp_path, capsys):
     empty = [Case(case.score, case.truth & False, case.spacing, case.name) for case in NEW[:3]]
     write_cases(tmp_path, [*CALIBRATION[:20], *empty])

@@ -162,6 +162,15 @@ def test_overlapping_regions_beside_their_mask(tmp_path):
     np.testing.assert_array_equal(read_score(tmp_path / "a.npz", channel=1).values, regions[..., 1])
 
 
+def test_certain_regions_beside_their_mask_are_not_taken_for_turned(tmp_path):
+    """The first channel is a region and not the background, as where every label has its own."""
+    regions = np.zeros((*SHAPE, 2))
+    regions[1:3, 1:3, 1:3, 0] = 1
+    np.savez_compressed(tmp_path / "a.npz", probabilities=regions.T)
+    write_image(tmp_path / "a.nii.gz", regions[..., 0].astype(np.uint8))
+    np.testing.assert_array_equal(read_score(tmp_path / "a.npz", channel=0).values, regions[..., 0])
+
+
 @pytest.mark.parametrize(
     ("forms", "message"),
     [
@@ -271,6 +280,15 @@ def test_altered_files_are_refused(tmp_path, place):
     content[place] ^= 0x10
     path.write_bytes(content)
     with pytest.raises(ValueError, match="a.nii.gz (cannot be read|is no NIfTI file)"):
+        read_nifti(path)
+
+
+def test_a_header_that_asks_for_more_memory_than_there_is_is_refused(tmp_path):
+    path = write_image(tmp_path / "a.nii", np.zeros(SHAPE))
+    content = bytearray(path.read_bytes())
+    content[42:48] = np.full(3, 32767, dtype="<i2").tobytes()  # the shape
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="a.nii cannot be read: MemoryError"):
         read_nifti(path)
 
 

@@ -49,6 +49,7 @@ _UNREADABLE = (
     HeaderDataError,
     ImageFileError,
     KeyError,
+    MemoryError,  # a damaged header may ask for more than there is
     OSError,
     ValueError,
     WrapStructError,
@@ -392,9 +393,10 @@ def _check_made_from(probabilities: NDArray, mask: Image) -> None:
     """Raise ValueError if a mask, as nnU-Net writes it, lies elsewhere than its probabilities."""
     inside = mask.values > 0
     classes, labels = probabilities[inside], mask.values[inside]
-    exclusive = np.abs(classes.sum(axis=-1, dtype=np.float64) - 1) <= _SUM_TOLERANCE
+    # Everywhere, not only inside: of regions, which may overlap, none takes the background.
+    exclusive = np.abs(probabilities.sum(axis=-1, dtype=np.float64) - 1) <= _SUM_TOLERANCE
     if not exclusive.all() or not np.isin(labels, np.arange(probabilities.shape[-1])).all():
-        return  # overlapping regions, or another image than a mask
+        return  # regions, or another image than a mask
     agreeing = np.mean(classes.argmax(axis=-1) == labels) if labels.size else 1.0
     if agreeing < _MOST:
         raise ValueError(

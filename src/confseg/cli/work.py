@@ -98,6 +98,6 @@ def check_none(faults: Sequence[Fault], total: int, and_then: str = "") -> None:
 def _caught(function: Callable[[Row], T], row: Row) -> T | Fault:
     try:
         return function(row)
-    except (ValueError, OSError) as error:
-        named = repr(row.case) in str(error)
-        return Fault(str(error) if named else f"case {row.case!r}: {error}")
+    except (ValueError, OSError, MemoryError) as error:
+        reason = str(error) or type(error).__name__
+        return Fault(reason if repr(row.case) in reason else f"case {row.case!r}: {reason}")
