@@ -136,6 +136,26 @@ def test_drift_is_looked_for_along_a_column(tmp_path, capsys, entry, words):
     assert "--order date: 24 of 24 cases have nothing in this column: 6-0, " in told(capsys)
 
 
+@pytest.mark.parametrize(
+    ("entries", "wrong"),
+    [(["9", "10", "unknown"], "unknown"), (["2026-01-31", "31.01.2026", "2026"], "31.01.2026")],
+)
+def test_an_order_that_is_none_is_refused_before_anything_is_read(
+    tmp_path, capsys, monkeypatch, entries, wrong
+):
+    manifest = write_cases(tmp_path, CASES[:12])
+    assert report(tmp_path, tmp_path) == 0
+    head, *lines = manifest.read_text().splitlines()
+    taken = [*entries, *entries[:1] * 9]
+    lines = [f"{line},{when}" for line, when in zip(lines, taken, strict=True)]
+    manifest.write_text("\n".join([f"{head},taken", *lines]))
+    capsys.readouterr()
+    monkeypatch.setattr("confseg.cli.evaluate.read_case", None)
+    again = ["report", str(tmp_path / "a.json"), str(manifest), "-o", str(tmp_path / "a.html")]
+    assert main([*again, "--order", "taken"]) == 1
+    assert f"expected numbers, or dates such as 2026-01-31, found '{wrong}'" in told(capsys)
+
+
 def test_cases_that_changed_are_refused(tmp_path, capsys):
     write_cases(tmp_path, CASES[:12])
     assert report(tmp_path, tmp_path) == 0

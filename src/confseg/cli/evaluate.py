@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> None:
     """Evaluate, write the table, and print the counts with their law."""
     check_file(options.output, ".csv")
     saved = read_saved(options.calibration)
-    with assessed(saved, options) as (_, found):
+    with assessed(saved, cases_of(saved, options), options) as found:
         _check_new(saved, found)
         write_table(options.output, found, saved)
     for group, method in saved.by_group().items():
@@ -58,23 +58,28 @@ def run(options: argparse.Namespace) -> None:
     print(f"Written to {options.output}.")
 
 
+def cases_of(saved: Saved, options: argparse.Namespace) -> Source:
+    """The cases of a command with known truth; ValueError if one fits no calibration."""
+    source = labeled_cases(options, saved.one_rule)
+    for row in source.rows:
+        saved.for_row(row)
+    return source
+
+
 @contextmanager
 def assessed(
-    saved: Saved, options: argparse.Namespace
-) -> Iterator[tuple[Source, list[Assessment]]]:
-    """The cases of a command with known truth, and the numbers of each.
+    saved: Saved, source: Source, options: argparse.Namespace
+) -> Iterator[list[Assessment]]:
+    """The numbers of each case.
 
-    The numbers are kept beside the output until the ``with`` block, which writes it, has ended.
+    They are kept beside the output until the ``with`` block, which writes it, has ended.
     """
-    source = labeled_cases(options, saved.one_rule)
-    for row in source.rows:  # a case that fits no calibration is told before any is read
-        saved.for_row(row)
     settings = hashlib.sha256(options.calibration.read_bytes()).hexdigest()
     with (
         pool_of(options) as pool,
         lines_of(partial(_row_line, saved), source.rows, pool, options.output, settings) as lines,
     ):
-        yield source, [Assessment(**json.loads(line)) for line in lines]
+        yield [Assessment(**json.loads(line)) for line in lines]
 
 
 def _row_line(saved: Saved, row: Row) -> str:

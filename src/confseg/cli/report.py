@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
+import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +21,9 @@ from ..report import Order, Subject, page
 from ..saved import read_saved
 from ..storage import write_whole
 from .arguments import add_cases, add_jobs, add_output, check_file
-from .evaluate import assessed
+from .evaluate import assessed, cases_of
+
+_DATE = re.compile(r"\d{4}-\d{2}(-\d{2}([T ]\d{2}:\d{2}.*)?)?")
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -48,7 +52,9 @@ def run(options: argparse.Namespace) -> None:
     """Measure, compare, and write the page."""
     check_file(options.output, ".html")
     saved = read_saved(options.calibration)
-    with assessed(saved, options) as (source, found):
+    source = cases_of(saved, options)
+    order = _order(source.rows, options.order)
+    with assessed(saved, source, options) as found:
         for group, method in saved.by_group().items():
             _check_same(method, [each for each in found if not group or each.group == group])
         rows = {row.case: row for row in source.rows}
@@ -59,7 +65,7 @@ def run(options: argparse.Namespace) -> None:
             cases_sha256=source.sha256,
             found=found,
             read=lambda name: read_case(rows[name], saved.reading),
-            order=_order(source.rows, options.order),
+            order=order,
         )
         text = page(subject)
         write_whole(options.output, lambda stream: stream.write(text.encode()))
@@ -76,11 +82,29 @@ def _order(rows: Sequence[Row], column: str | None) -> Order:
             f"--order {column}: {len(lacking)} of {len(rows)} cases have nothing in this column: "
             f"{first_few(lacking)}"
         )
-    entries: Sequence[str | float] = [row.extra[column] for row in rows]
-    with contextlib.suppress(ValueError):  # else they are compared as text
-        entries = [float(entry) for entry in entries]
+    kind = _number if _number(rows[0].extra[column]) is not None else _date
+    entries: list[Any] = [kind(row.extra[column]) for row in rows]
+    if None in entries:
+        row = rows[entries.index(None)]
+        raise ValueError(
+            f"--order {column}: expected numbers, or dates such as 2026-01-31, found "
+            f"{row.extra[column]!r} in case {row.case!r}"
+        )
     sorted_rows = sorted(zip(entries, rows, strict=True), key=lambda pair: pair[0])
     return Order(f"in the order of {column!r}", _places([row.case for _, row in sorted_rows]))
+
+
+def _number(entry: str) -> float | None:
+    try:
+        number = float(entry)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _date(entry: str) -> str | None:
+    """A date, or a month, with a time of day or without: such texts sort as the times do."""
+    return entry if _DATE.fullmatch(entry) else None
 
 
 def _places(names: Sequence[str]) -> dict[str, int]:
