@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import hashlib
 import importlib
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import nibabel as nib
@@ -364,6 +366,29 @@ def test_the_version_is_told(capsys):
         main(["--version"])
     assert raised.value.code == 0
     assert capsys.readouterr().out == f"confseg {__version__}\n"
+
+
+def test_every_option_is_explained_with_its_default():
+    for parser in parsers(importlib.import_module("confseg.cli.main")._parser()):
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                continue
+            told = action.help or ""
+            assert told, f"{parser.prog} {action.dest}"
+            usual = action.default
+            if action.option_strings and usual not in (None, False, argparse.SUPPRESS):
+                shown = usual if isinstance(usual, tuple) else (usual,)
+                text = " ".join(x if isinstance(x, str) else f"{x:g}" for x in shown) or "none"
+                assert re.search(rf"\(default:? {re.escape(text)}[;)]", told), told
+
+
+def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parsers of all commands and of their methods."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield command
+                yield from parsers(command)
 
 
 @pytest.mark.parametrize("words", [[], ["calibrate"], ["calibrate", "cls"], ["guess"]])

@@ -56,22 +56,56 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     methods = parser.add_subparsers(metavar="METHOD", required=True)
     cls = methods.add_parser("cls", help="a mask with a bounded error rate")
     cls.add_argument("--eps", type=float, required=True, help="tolerated error rate of a case")
-    cls.add_argument("--rate", choices=get_args(ErrorRate), default="fnr", help="which rate")
+    cls.add_argument(
+        "--rate",
+        choices=get_args(ErrorRate),
+        default="fnr",
+        help="which rate: missed lesion (fnr), false voxels in the background (fpr) or in the mask "
+        "(fdp) (default: fnr)",
+    )
     _add_empty(cls)
     cls.set_defaults(method=_cls)
     sets = methods.add_parser("sets", help="an inner and an outer mask")
-    sets.add_argument("--control", choices=get_args(Control), default="joint")
+    sets.add_argument(
+        "--control",
+        choices=get_args(Control),
+        default="joint",
+        help="what is promised: both sets together, with one quantile for both (joint) or an "
+        "alpha for each (weighted), or one of them alone (default: joint)",
+    )
     for side in ("inner", "outer"):
-        sets.add_argument(f"--{side}", choices=FIELDS, default="logit", help="field of this side")
-    sets.add_argument("--false", type=float, default=0.0, help="tolerated share of the inner set")
-    sets.add_argument("--miss", type=float, default=0.0, help="tolerated share of missed lesion")
+        sets.add_argument(
+            f"--{side}",
+            choices=FIELDS,
+            default="logit",
+            help="field of this side (default: logit)",
+        )
+    sets.add_argument(
+        "--false",
+        type=float,
+        default=0.0,
+        help="tolerated share of the inner set that is no lesion (default 0)",
+    )
+    sets.add_argument(
+        "--miss", type=float, default=0.0, help="tolerated share of missed lesion (default 0)"
+    )
     _add_weights(sets)
     _add_threshold(sets, "of the mask that distances are measured to")
     sets.set_defaults(method=_sets)
     margin = methods.add_parser("margin", help="the predicted mask with a margin")
     margin.add_argument("--coverage", type=float, default=1.0, help="share to hold (default 1)")
-    margin.add_argument("--metric", choices=get_args(Metric), default="mm")
-    margin.add_argument("--side", choices=get_args(MarginSide), default="outer")
+    margin.add_argument(
+        "--metric",
+        choices=get_args(Metric),
+        default="mm",
+        help="what the margin counts: mm, or dilations by a cross or a cube (default: mm)",
+    )
+    margin.add_argument(
+        "--side",
+        choices=get_args(MarginSide),
+        default="outer",
+        help="the mask made larger, smaller, or both (default: outer)",
+    )
     _add_weights(margin)
     _add_threshold(margin, "of the predicted mask")
     _add_empty(margin)
@@ -134,7 +168,11 @@ def _add_threshold(parser: argparse.ArgumentParser, what: str) -> None:
 
 def _add_empty(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--empty", choices=get_args(Empty), default="exclude", help="cases without lesion"
+        "--empty",
+        choices=get_args(Empty),
+        default="exclude",
+        help="cases without lesion: leave them out, count them as kept, or refuse them "
+        "(default: exclude)",
     )
 
 

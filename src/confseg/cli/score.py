@@ -50,12 +50,22 @@ def add_to(commands: argparse._SubParsersAction) -> None:
     _add_several(parser, "--eps", usual.eps, "tolerated shares of missed lesion")
     _add_several(parser, "--coverages", usual.coverages, "shares of the lesion to hold")
     parser.add_argument(
-        "--metrics", nargs="*", choices=get_args(Metric), default=usual.metrics, help="of margins"
+        "--metrics",
+        nargs="*",
+        choices=get_args(Metric),
+        default=usual.metrics,
+        help=f"what margins count (default: {' '.join(usual.metrics)})",
     )
     parser.add_argument(
-        "--fields", nargs="*", choices=FIELDS, default=usual.fields, help="of critical values"
+        "--fields",
+        nargs="*",
+        choices=FIELDS,
+        default=usual.fields,
+        help=f"fields whose critical values are wanted (default: {' '.join(usual.fields)})",
     )
-    parser.add_argument("--threshold", type=float, default=0.5, help="of the predicted mask")
+    parser.add_argument(
+        "--threshold", type=float, default=0.5, help="of the predicted mask (default 0.5)"
+    )
     _add_several(parser, "--margins", usual.margins, "margins whose masks are counted in voxels")
     add_reading(parser)
     add_jobs(parser)
