@@ -267,3 +267,16 @@ def test_two_runs_may_write_one_journal(tmp_path):
             assert "20" not in three
         one.remove()
     assert not path.exists()
+
+
+def test_a_run_with_other_settings_takes_nothing_from_one_that_goes_on(tmp_path):
+    path = tmp_path / "a.journal"
+    with Journal(path, "s") as one:
+        one["a"] = "of one"
+        with Journal(path, "t") as two:
+            assert two.dropped and "a" not in two
+            two["a"] = "of two"
+            one["b"] = "of one, later"
+            assert [one["a"], one["b"], two["a"]] == ["of one", "of one, later", "of two"]
+        with Journal(path, "t") as three:
+            assert three["a"] == "of two" and "b" not in three

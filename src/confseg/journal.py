@@ -33,8 +33,7 @@ class Journal:
         self.path = path
         self.dropped = False
         self._places: dict[str, int] = {}
-        # Reads from anywhere, writes at the end, also where two runs write at once.
-        self._file = path.open("a+b")
+        self._open()
         self._load(settings)
 
     def __enter__(self) -> Self:
@@ -62,11 +61,18 @@ class Journal:
         """Delete the file, once its results are elsewhere."""
         self.path.unlink(missing_ok=True)
 
+    def _open(self) -> None:
+        # Reads from anywhere, writes at the end, also where two runs write at once.
+        self._file = self.path.open("a+b")
+
     def _load(self, settings: str) -> None:
         self._file.seek(0)
         if _parsed(self._file.readline()) != ["settings", settings]:
             self.dropped = self._file.seek(0, os.SEEK_END) > 0
-            self._file.truncate(0)
+            if self.dropped:  # another file: a run under the other settings may still read its own
+                self._file.close()
+                self.remove()
+                self._open()
             self._append(["settings", settings])
             return
         place, line = self._file.tell(), b"\n"
