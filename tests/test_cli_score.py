@@ -117,7 +117,7 @@ def test_parquet_holds_what_csv_holds(folder):
 
 def test_parquet_has_a_type_for_every_column_and_gaps_where_csv_has(tmp_path):
     case = Case(np.zeros((4, 4)), np.zeros((4, 4), bool), name='a "quoted", name')
-    row = row_of_numbers(case, columns := Columns())
+    row = row_of_numbers(case, columns := Columns(margins=(2.0,)))
     for name, entry in zip(columns.names(), row, strict=True):
         assert isinstance(entry, columns.types()[name]) or entry == ""
     with (tmp_path / "t.parquet").open("wb") as stream:

@@ -92,7 +92,8 @@ class Columns:
 
     def types(self) -> dict[str, type]:
         """The types of the columns by name, in their order: text, counts, other numbers."""
-        return {name: _TYPES.get(name, float) for name in self.names()}
+        known = {**_TYPES, **dict.fromkeys(self._grown(), int)}
+        return {name: known.get(name, float) for name in self.names()}
 
     def names(self) -> list[str]:
         """The names of the columns, in their order."""
@@ -105,13 +106,12 @@ class Columns:
                 for metric in self.metrics
                 for share in self.coverages
             ),
-            *(
-                f"grown_{metric}_{margin:.10g}"
-                for metric in self.metrics
-                for margin in self.margins
-            ),
+            *self._grown(),
             *(f"{side}_{name}" for name in self.fields for side in ("inner", "outer")),
         ]
+
+    def _grown(self) -> list[str]:
+        return [f"grown_{metric}_{d:.10g}" for metric in self.metrics for d in self.margins]
 
 
 def row_of_numbers(case: Case, columns: Columns) -> list[str | int | float]:
