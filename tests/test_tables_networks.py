@@ -23,8 +23,6 @@ NOT_YET = {  # still in training
     ("UNETR", "well", 2),
     ("Swin-UNETR", "well", 2),
     ("SAM-Med3D", "well", 1),
-    ("SAM-Med3D", "well", 2),
-    ("SAM-Med3D", "weak", 2),
 }
 RUNS = [
     (name, panel, seed)
