@@ -50,10 +50,12 @@ class Cluster:
         """The results in the order of the rows."""
         run = f"confseg-{secrets.token_hex(8)}"
         under_way: deque[tuple[Row, Future]] = deque()
+        # A task of its own: a worker gets the function, with the calibration in it, once.
+        sent = self.client.submit(_itself, function, key=f"{run}-function", pure=False)
         for i, row in enumerate(rows):
             # Keys of one group: the scheduler then holds cases back, instead of dealing all of
             # them out, and a worker that dies takes the blame for few.
-            future = self.client.submit(function, _anywhere(row), key=(run, i), pure=False)
+            future = self.client.submit(_call, sent, _anywhere(row), key=(run, i), pure=False)
             under_way.append((row, future))
             if len(under_way) == AHEAD:
                 yield self._result(*under_way.popleft())
@@ -131,6 +133,14 @@ def _check_versions(client: Client) -> None:
 
 def _version() -> str:
     return __version__
+
+
+def _itself(function: Callable[[Row], T]) -> Callable[[Row], T]:
+    return function
+
+
+def _call(function: Callable[[Row], T], row: Row) -> T:
+    return function(row)
 
 
 def _anywhere(row: Row) -> Row:
