@@ -438,11 +438,13 @@ def test_predictions_that_fail_are_all_told(data, tmp_path, capsys):
     capsys.readouterr()
     assert run("predict", out, tmp_path / "cases.csv", "-o", tmp_path / "masks") == 1
     told = refused(capsys)
-    assert "2 of 4 cases failed:\n  case '2-1': probabilities must lie in [0, 1]" in told
+    assert "2 of 4 cases failed; predictions.json was not written, and the others" in told
+    assert "case '2-1': probabilities must lie in [0, 1]" in told
     assert "case '2-3'" in told
     assert sorted(f.name for f in (tmp_path / "masks").iterdir()) == [
         "2-0_mask.nii.gz",
         "2-2_mask.nii.gz",
+        "predictions.json.journal",
     ]
 
 
@@ -460,8 +462,10 @@ def test_a_case_that_does_not_fit_into_memory_does_not_stop_the_others(
     monkeypatch.setattr(module, "read_score", reading)
     capsys.readouterr()
     assert run("predict", out, data / "new/cases.csv", "-o", tmp_path / "masks") == 1
-    assert f"1 of {len(NEW)} cases failed:\n  case '2-1': MemoryError" in refused(capsys)
-    assert len(list((tmp_path / "masks").iterdir())) == len(NEW) - 1
+    told = refused(capsys)
+    assert f"1 of {len(NEW)} cases failed" in told
+    assert "case '2-1': MemoryError" in told
+    assert len(list((tmp_path / "masks").glob("*.nii.gz"))) == len(NEW) - 1
 
 
 def test_cases_without_lesion_are_told_and_left_out(data, tmp_path, capsys):
@@ -630,6 +634,52 @@ def test_an_interruption_leaves_no_half_masks(data, tmp_path, n_jobs):
     assert 0 < len(written) < len(many)
     assert all(nib.load(file).get_fdata().any() for file in written)
     assert not (masks / "predictions.json").exists()
+
+
+def test_masks_that_are_there_are_not_made_again(data, tmp_path, capsys, monkeypatch):
+    """After a file that could not be read, and once more after a mask was taken away."""
+    write_cases(tmp_path, NEW[:4])
+    broken = tmp_path / "scores/2-1.nii.gz"
+    whole = broken.read_bytes()
+    broken.write_bytes(b"")
+    out, masks = cls(data, tmp_path / "a.json"), tmp_path / "masks"
+    words = ["predict", out, tmp_path / "cases.csv", "-o", masks]
+    assert run(*words) == 1
+    first = {file.name: file.stat().st_ino for file in masks.glob("*.nii.gz")}
+    assert len(first) == 3
+    capsys.readouterr()
+    (masks / "2-0_mask.nii.gz").rename(tmp_path / "away")
+    broken.write_bytes(whole)
+    assert run(*words) == 1
+    assert f"masks of an earlier run are no longer in {masks}: 2-0_mask.nii.gz;" in refused(capsys)
+    assert not (masks / "predictions.json").exists()
+    (tmp_path / "away").rename(masks / "2-0_mask.nii.gz")
+    assert run(*words) == 0
+    told = capsys.readouterr()
+    assert "4 of 4 cases were done before" in told.err
+    assert "4 masks of 4 cases written" in told.out
+    assert {name: (masks / name).stat().st_ino for name in first} == first
+    assert run(*words) == 0  # nothing is left of the first run: all are made again
+    assert "done before" not in capsys.readouterr().err
+
+
+def test_masks_of_another_calibration_are_made_again(data, tmp_path, capsys):
+    write_cases(tmp_path, NEW[:4])
+    broken = tmp_path / "scores/2-1.nii.gz"
+    whole = broken.read_bytes()
+    broken.write_bytes(b"")
+    for name, alpha in (("a.json", "--alpha=0.1"), ("b.json", "--alpha=0.3")):
+        words = ["calibrate", "cls", data / "old/cases.csv", "--eps=0.1", alpha]
+        assert run(*words, "-o", tmp_path / name) == 0
+    assert run("predict", tmp_path / "a.json", tmp_path / "cases.csv", "-o", tmp_path / "m") == 1
+    broken.write_bytes(whole)
+    for masks in ("m", "fresh"):
+        words = ["predict", tmp_path / "b.json", tmp_path / "cases.csv", "-o", tmp_path / masks]
+        assert run(*words) == 0
+    assert "what an earlier run with other settings left is dropped" in capsys.readouterr().err
+    for file in (tmp_path / "fresh").glob("*.nii.gz"):
+        mask, fresh = (nib.load(tmp_path / m / file.name).get_fdata() for m in ("m", "fresh"))
+        assert np.array_equal(mask, fresh)
 
 
 def test_names_that_would_lead_elsewhere_are_refused(data, tmp_path, capsys):

@@ -198,7 +198,7 @@ def test_faults_are_told_and_the_rest_is_kept(folder, capsys, reads):
         (folder / f"scores/{name}.nii.gz").write_bytes(good[:100])
     assert run(folder) == 1
     told = capsys.readouterr().err
-    assert "2 of 8 cases failed; nothing was written" in told
+    assert "2 of 8 cases failed; t.csv was not written, and the others need not" in told
     assert "case '5-3': " in told
     assert "scores/5-6.nii.gz cannot be read" in told
     assert not (folder / "t.csv").exists()

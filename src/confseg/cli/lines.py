@@ -9,9 +9,10 @@ from pathlib import Path
 
 from .._version import __version__
 from ..journal import Journal
+from ..listing import first_few
 from ..manifest import Row
 from ..nifti import files_of
-from .work import Fault, Pool, check_none, each
+from .work import Fault, Pool, each
 
 
 @contextmanager
@@ -45,7 +46,8 @@ def lines_of(
     with Journal(path, repr((__version__, settings))) as journal:
         keys = [_key(row) for row in rows]
         _tell_state(journal, keys)
-        _complete(journal, rows, keys, function, pool)
+        faults = _complete(journal, rows, keys, function, pool)
+        _check_none(faults, len(rows), output)
         yield (journal[key] for key in keys)
         journal.remove()
 
@@ -69,8 +71,8 @@ def _complete(
     keys: list[str],
     function: Callable[[Row], str],
     pool: Pool,
-) -> None:
-    """Make every line that the journal lacks; ValueError if some cannot be made."""
+) -> list[Fault]:
+    """Make every line that the journal lacks; those that cannot be made are returned."""
     missing = [(row, key) for row, key in zip(rows, keys, strict=True) if key not in journal]
     results = each(function, [row for row, _ in missing], pool)
     faults = []
@@ -79,5 +81,15 @@ def _complete(
             faults.append(result)
         else:
             journal[key] = result
-    others = "; nothing was written, and the others need not be done again"
-    check_none(faults, len(rows), others * (len(faults) < len(rows)))
+    return faults
+
+
+def _check_none(faults: Sequence[Fault], total: int, output: Path) -> None:
+    """Raise ValueError if there are faults: the first ones, and what follows from them."""
+    if not faults:
+        return
+    others = ", and the others need not be done again" * (len(faults) < total)
+    told = first_few([fault.reason for fault in faults], between="\n  ")
+    raise ValueError(
+        f"{len(faults)} of {total} cases failed; {output.name} was not written{others}:\n  {told}"
+    )

@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from ..assess import name_of, side_regions
+from ..listing import first_few
 from ..manifest import Row
 from ..nifti import Image, read_score, write_mask
 from ..saved import Saved, provenance, read_saved
 from ..storage import write_whole
 from .arguments import add_cases, add_jobs, add_output, check_folder, new_cases
-from .work import all_of, pool_of
+from .lines import lines_of
+from .work import pool_of
 
 ABOUT = "predictions.json"
 """Beside the masks: what made them and what is promised of them."""
@@ -27,7 +30,7 @@ def add_to(commands: argparse._SubParsersAction) -> None:
         help="masks of new cases",
         description="Write the masks of new cases as NIfTI files with the affine of their scores: "
         "CASE_mask.nii.gz, or CASE_inner.nii.gz and CASE_outer.nii.gz; when all are there, "
-        f"{ABOUT} says what they are.",
+        f"{ABOUT} says what they are. A run that was interrupted goes on where it stopped.",
     )
     parser.add_argument("calibration", metavar="CALIBRATION", type=Path, help="the .json file")
     add_cases(parser, truths=False)
@@ -45,6 +48,7 @@ def run(options: argparse.Namespace) -> None:
         saved.for_row(row)
         _check_apart(row, options.output)
     check_folder(options.output.parent)
+    calibration = hashlib.sha256(options.calibration.read_bytes()).hexdigest()
     about = options.output / ABOUT
     with pool_of(options) as pool:
         options.output.mkdir(exist_ok=True)
@@ -52,27 +56,40 @@ def run(options: argparse.Namespace) -> None:
         about.unlink(missing_ok=True)  # what it says of an earlier run is no longer so
         # The processes of a cluster run in folders of their own.
         predict = partial(_predict, saved, options.output.absolute())
-        written = all_of(predict, source.rows, pool)
-    data = {
-        **provenance(options.command, source.name, source.sha256),
-        "calibration_sha256": hashlib.sha256(options.calibration.read_bytes()).hexdigest(),
-        "masks": sum(written),
-        "statement": saved.method.statement(),
-    }
-    text = json.dumps(data, indent=1) + "\n"
-    write_whole(about, lambda stream: stream.write(text.encode()))
-    print(f"{sum(written)} masks of {len(written)} cases written to {options.output}.")
+        with lines_of(predict, source.rows, pool, about, calibration) as lines:
+            masks = [name for line in lines for name in json.loads(line)]
+            _check_there(options.output, masks)
+            data = {
+                **provenance(options.command, source.name, source.sha256),
+                "calibration_sha256": calibration,
+                "masks": len(masks),
+                "statement": saved.method.statement(),
+            }
+            text = json.dumps(data, indent=1) + "\n"
+            write_whole(about, lambda stream: stream.write(text.encode()))
+    print(f"{len(masks)} masks of {len(source.rows)} cases written to {options.output}.")
 
 
-def _predict(saved: Saved, folder: Path, row: Row) -> int:
-    """Write the masks of one case and count them."""
+def _predict(saved: Saved, folder: Path, row: Row) -> str:
+    """Write the masks of one case; their names as JSON."""
     assert row.score is not None, "asked for when the cases were listed"
     method = saved.for_row(row)
     image: Image = read_score(row.score, row.rule, saved.reading.channel)
     regions = side_regions(method, image.values, image.spacing)
+    names = {side: f"{row.case}_{name_of(side, method)}.nii.gz" for side in regions}
     for side, region in regions.items():
-        write_mask(folder / f"{row.case}_{name_of(side, method)}.nii.gz", region, image)
-    return len(regions)
+        write_mask(folder / names[side], region, image)
+    return json.dumps(list(names.values()))
+
+
+def _check_there(folder: Path, masks: Sequence[str]) -> None:
+    """The masks of an interrupted run may have been moved before the next one."""
+    there = {path.name for path in folder.iterdir()}
+    if gone := [name for name in masks if name not in there]:
+        raise ValueError(
+            f"masks of an earlier run are no longer in {folder}: {first_few(gone)}; remove "
+            f"{folder / ABOUT}.journal, and all are made again"
+        )
 
 
 def _check_apart(row: Row, folder: Path) -> None:

@@ -13,7 +13,6 @@ from typing import NamedTuple, Protocol, TypeVar
 import joblib
 from tqdm.auto import tqdm
 
-from ..listing import first_few
 from ..manifest import Row
 
 T = TypeVar("T")
@@ -67,32 +66,6 @@ def each(
     results = pool.map(partial(_caught, function), rows)
     hidden = not sys.stderr.isatty()
     yield from zip(rows, tqdm(results, total=len(rows), unit="case", disable=hidden), strict=True)
-
-
-def all_of(function: Callable[[Row], T], rows: Sequence[Row], pool: Pool) -> list[T]:
-    """The results of all rows.
-
-    Raises
-    ------
-    ValueError
-        If there is a fault in any; the message lists the first ones and counts the others.
-    """
-    results, faults = [], []
-    for _, result in each(function, rows, pool):
-        if isinstance(result, Fault):
-            faults.append(result)
-        else:
-            results.append(result)
-    check_none(faults, len(rows))
-    return results
-
-
-def check_none(faults: Sequence[Fault], total: int, and_then: str = "") -> None:
-    """Raise ValueError if there are faults, and say what follows from that."""
-    if not faults:
-        return
-    told = first_few([fault.reason for fault in faults], between="\n  ")
-    raise ValueError(f"{len(faults)} of {total} cases failed{and_then}:\n  {told}")
 
 
 def _caught(function: Callable[[Row], T], row: Row) -> T | Fault:
