@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .case import Case, Spacing
 from .cls import CLS
 from .conformal import SplitConformal
-from .units import Per
+from .units import Per, by_patient
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Assessment:
 
     Attributes
     ----------
-    case, patient, group : str
+    name, patient, group : str
         Its names.
     left_out : bool
         Whether calibration would leave it out, for want of a lesion.
@@ -37,7 +37,7 @@ class Assessment:
         Whether the region of each side keeps what is promised of it.
     """
 
-    case: str
+    name: str
     patient: str
     group: str
     left_out: bool
@@ -87,7 +87,7 @@ def assess(method: SplitConformal, case: Case) -> Assessment:
         for name, region in regions.items()
     }
     return Assessment(
-        case=case.name,
+        name=case.name,
         patient=case.patient,
         group=case.group,
         left_out=numbers.empty and rule == "exclude",
@@ -140,15 +140,11 @@ def units(assessments: Sequence[A], per: Per, seed: int = 0) -> list[tuple[A, ..
     counted = [each for each in assessments if not each.left_out]
     if per == "case":
         return [(each,) for each in counted]
-    patients: dict[str, list[A]] = {}
-    for each in counted:
-        if not each.patient:
-            raise ValueError(f"case {each.case!r} names no patient, but patients are counted")
-        patients.setdefault(each.patient, []).append(each)
+    patients = by_patient(counted).values()
     if per == "worst":
-        return [tuple(cases) for cases in patients.values()]
+        return [tuple(cases) for cases in patients]
     rng = np.random.default_rng(seed)
-    return [(cases[rng.integers(len(cases))],) for cases in patients.values()]
+    return [(cases[rng.integers(len(cases))],) for cases in patients]
 
 
 def repeated_patients(patients: Sequence[str]) -> int:

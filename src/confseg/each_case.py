@@ -15,7 +15,7 @@ Empty = Literal["exclude", "zero", "refuse"]
 T = TypeVar("T")
 
 
-class Row(Protocol):
+class OfCase(Protocol):
     """What is kept of a case: besides its numbers, its name and whether it has no lesion."""
 
     @property
@@ -29,7 +29,7 @@ class Row(Protocol):
         raise NotImplementedError
 
 
-R = TypeVar("R", bound=Row)
+R = TypeVar("R", bound=OfCase)
 
 
 def per_case(

@@ -99,7 +99,7 @@ def counted(
     """
     if per == "case":
         return kept, len(rows) - len(kept)
-    everyone, patients = len(_by_patient(rows)), _by_patient(kept)
+    everyone, patients = len(by_patient(rows)), by_patient(kept)
     if per == "worst":
         units = [worst(patient, cases) for patient, cases in patients.items()]
     else:
@@ -108,8 +108,14 @@ def counted(
     return units, everyone - len(units)
 
 
-def _by_patient(rows: list[R]) -> dict[str, list[R]]:
-    """The rows of each patient, in the order in which the patients appear."""
+def by_patient(rows: list[R]) -> dict[str, list[R]]:
+    """The rows of each patient, in the order in which the patients appear.
+
+    Raises
+    ------
+    ValueError
+        If a case names no patient.
+    """
     patients: dict[str, list[R]] = {}
     for position, row in enumerate(rows, start=1):
         if not row.patient:

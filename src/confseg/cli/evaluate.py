@@ -105,7 +105,7 @@ def write_table(path: Path, found: Sequence[Assessment], saved: Saved) -> None:
 
 
 def _common(each: Assessment) -> list[object]:
-    names = [each.case, each.patient, each.group]
+    names = [each.name, each.patient, each.group]
     return [*names, int(each.left_out), each.image, each.lesion, int(each.kept)]
 
 
@@ -167,14 +167,14 @@ def _check_new(saved: Saved, found: Sequence[Assessment]) -> None:
         for each in found:
             if (not group or each.group == group) and _key(each, sides) in known:
                 raise ValueError(
-                    f"case {each.case!r} was part of the calibration, by its name and its score: "
+                    f"case {each.name!r} was part of the calibration, by its name and its score: "
                     "evaluate on others"
                 )
     _tell_known_patients(saved, found)
 
 
 def _key(each: Assessment, sides: Iterable[str]) -> tuple[str | float, ...]:
-    return (each.case, *(each.score[side] for side in sides))
+    return (each.name, *(each.score[side] for side in sides))
 
 
 def _tell_known_patients(saved: Saved, found: Sequence[Assessment]) -> None:

@@ -134,7 +134,7 @@ def _scores(found: Sequence[Assessment], by_patient: bool) -> dict[str, dict[str
     scores: dict[str, dict[str, float]] = {}
     for each in found:
         if not each.left_out:
-            name = each.patient if by_patient else each.case
+            name = each.patient if by_patient else each.name
             known = scores.setdefault(name, dict.fromkeys(each.score, -np.inf))
             scores[name] = {side: max(known[side], new) for side, new in each.score.items()}
     return scores

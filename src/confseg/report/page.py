@@ -226,10 +226,10 @@ def _checks(
     group: dict[str, str] = {}
     place: dict[str, int] = {}
     for each in found:
-        name = each.patient if by_patient else each.case
+        name = each.patient if by_patient else each.name
         group[name] = each.group
         # A patient stands where the first of his cases does.
-        place[name] = min(order.place[each.case], place.get(name, len(order.place)))
+        place[name] = min(order.place[each.name], place.get(name, len(order.place)))
     along = np.argsort([place[name] for name in names])
     unit = "cases" if calibration.per == "case" else "patients"
     return [
@@ -286,7 +286,7 @@ def _worst(
     for side in sides:
         head += [f"{name_of(side, method)} score", wrong[side]]
     rows = [
-        [each.case, each.patient, each.group, f"{each.lesion:,}", "yes" if each.kept else "no"]
+        [each.name, each.patient, each.group, f"{each.lesion:,}", "yes" if each.kept else "no"]
         + [
             entry
             for side in sides
@@ -295,7 +295,7 @@ def _worst(
         for each in ranked
     ]
     yield _table(head, rows)
-    shown = [read(each.case) for each in ranked[:_WORST]]
+    shown = [read(each.name) for each in ranked[:_WORST]]
     if all(case.score.ndim in (2, 3) for case in shown):
         regions: list[Mapping[str, NDArray[np.bool_]]] = [
             side_regions(method, case.score, case.spacing) for case in shown
