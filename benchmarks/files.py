@@ -63,19 +63,28 @@ def speed_of_files() -> Iterator[tuple[str, ...]]:
 
 
 def memory_of_files() -> Iterator[tuple[str, ...]]:
-    """Peak memory of ``confseg score`` over small files, which should hardly grow."""
+    """Peak memory of commands over small files, which should hardly grow."""
+    lesions = phantoms.Lesions(shape=(32, 32, 16))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        case = next(phantoms.cases(1, phantoms.Lesions(shape=(32, 32, 16))))
-        rows = list(file_rows(folder, case, 1000))
-        peaks = {}
-        for n in (100, 1000):
-            write_manifest(folder / "cases.csv", rows[:n])
-            peaks[n] = peak_memory(partial(quietly_score, folder))
-            yield f"score: {n} cases in files", f"{peaks[n] / 1e6:.1f}", ""
-        more = (peaks[1000] - peaks[100]) / 900
-        all_of_them = f"{more * MILLION / 1e9:.1f} GB for a million"
-        yield "each case more, its names and keys", f"{more / 1e6:.4f}", all_of_them
+        calibration = folder / "calibration.json"
+        CLS(0.1, 0.1).calibrate(phantoms.cases(20, lesions)).to_json(calibration)
+        rows = list(file_rows(folder, next(phantoms.cases(1, lesions, seed=1)), 1000))
+        commands = {
+            "score": (["score"], folder / "table.csv"),
+            "predict": (["predict", calibration], folder / "masks"),
+            "evaluate": (["evaluate", calibration], folder / "evaluated.csv"),
+        }
+        for command, (words, output) in commands.items():
+            peaks = {}
+            for n in (100, 1000):
+                write_manifest(folder / "cases.csv", rows[:n])
+                quietly = partial(run_quietly, *words, folder / "cases.csv", "-o", output)
+                peaks[n] = peak_memory(quietly)
+                yield f"{command}: {n} cases in files", f"{peaks[n] / 1e6:.1f}", ""
+            more = (peaks[1000] - peaks[100]) / 900
+            all_of_them = f"{more * MILLION / 1e9:.1f} GB for a million"
+            yield f"{command}: each case more", f"{more / 1e6:.4f}", all_of_them
 
 
 def size_of_tables() -> Iterator[tuple[str, ...]]:
@@ -126,7 +135,7 @@ def file_rows(folder: Path, case: Case, n: int) -> Iterator[Row]:
         yield Row(f"case {i}", f"patient {i}", score=file, truth=linked)
 
 
-def quietly_score(folder: Path) -> None:
-    """Run the command without its output."""
+def run_quietly(*words: object) -> None:
+    """Run a command without its output."""
     with contextlib.redirect_stdout(io.StringIO()):
-        assert main(["score", str(folder / "cases.csv"), "-o", str(folder / "table.csv")]) == 0
+        assert main([str(word) for word in words]) == 0
