@@ -228,3 +228,19 @@ def test_statement_names_the_tolerances():
 def test_tolerances_out_of_range_are_refused(name):
     with pytest.raises(ValueError, match=r"must lie in \[0, 1\), found 1.0"):
         ConfidenceSets(0.1, **{name: 1.0})
+
+
+def test_a_larger_set_may_have_a_smaller_share_of_false_voxels():
+    """A case may keep the promise beyond its score, and the statement allows for it."""
+    truth = np.array([False] + [True] * 9 + [False])
+    lesion = [0.8] * 9
+    speck = Case(np.array([0.9, *lesion, 0.2]), truth)  # bright, and outside
+    tolerant = ConfidenceSets(0.5, "inner", inner=fields.identity, false=0.1)
+    assert (tolerant.calibrate([speck] * 3).nonconformity_ == 0.9).all()
+    tolerant.calibrate([Case(np.array([0.3, *lesion, 0.2]), truth)] * 3)
+    assert tolerant.cutoff_inner_ < 0.9
+    assert tolerant.complies(speck)
+    told = "or a larger set has a smaller share of false voxels"
+    assert told in tolerant.statement()
+    strict = ConfidenceSets(0.5, "inner", inner=fields.identity).calibrate([speck] * 3)
+    assert told not in strict.statement()

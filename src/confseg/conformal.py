@@ -292,8 +292,14 @@ class SplitConformal(Calibrated):
         return (
             f"That probability is over the draw of the calibration {unit}s and the new {unit} "
             f"together; after {n} calibration {unit}s the long-run share of new {unit}s that keep "
-            f"it lies, in nine calibrations out of ten, {parts}{each}, or higher where scores tie."
+            f"it lies, in nine calibrations out of ten, {parts}{each}, or higher "
+            f"{self._above()}."
         )
+
+    def _above(self) -> str:
+        """Where the share of promises kept may lie above its law."""
+        fdp = not all(side.monotone for side in self._sides.values())
+        return "where scores tie" + " or a larger set has a smaller share of false voxels" * fdp
 
 
 def check_weights(weights: tuple[float, float], alpha: float) -> tuple[float, float]:

@@ -22,6 +22,11 @@ class Outer:
     field: Field
     miss: float | Fraction = 0.0
 
+    @property
+    def monotone(self) -> bool:
+        """Whether the promise, once kept, is kept by all regions that are more cautious."""
+        return True
+
     def nonconformity(self, field: NDArray, truth: NDArray[np.bool_]) -> float:
         """Minus the largest cut-off that keeps the promise: larger means worse."""
         # A case with nothing to miss asks for no smaller region than the smallest there is.
@@ -55,6 +60,11 @@ class Inner:
     field: Field
     false: float | Fraction = 0.0
     rate: Rate = "fpr"
+
+    @property
+    def monotone(self) -> bool:
+        """Whether the promise, once kept, is kept by all regions that are more cautious."""
+        return self.rate == "fpr" or not self.false
 
     def nonconformity(self, field: NDArray, truth: NDArray[np.bool_]) -> float:
         """The smallest cut-off that keeps the promise: larger means worse."""
