@@ -235,11 +235,20 @@ def test_evaluation_counts_and_tabulates(data, tmp_path, capsys):
         assert (row["patient"], int(row["lesion_voxels"])) == (case.patient, case.truth.sum())
 
 
-def test_evaluation_refuses_what_calibrated(data, tmp_path, capsys):
-    out = cls(data, tmp_path / "a.json")
+@pytest.mark.parametrize(
+    ("per", "named"),
+    [("case", "case '1-0'"), ("worst", "patient '1p0'"), ("draw", r"case '1-\d'")],
+)
+def test_evaluation_refuses_what_calibrated(tmp_path, capsys, per, named):
+    out, old = tmp_path / "a.json", write_cases(tmp_path, CALIBRATION)
+    # Two cases of each patient.
+    paired = re.sub(r"1p(\d+)", lambda found: f"1p{int(found[1]) // 2}", old.read_text())
+    old.write_text(paired)
+    words = ["--control=weighted", "--weights", "0.04", "0.06", "--alpha=0.1", "--per", per]
+    assert run("calibrate", "sets", old, *words, "-o", out) == 0
     capsys.readouterr()
-    assert run("evaluate", out, data / "old/cases.csv", "-o", tmp_path / "t.csv") == 1
-    assert "case '1-0' was part of the calibration" in refused(capsys)
+    assert run("evaluate", out, old, "-o", tmp_path / "t.csv") == 1
+    assert re.search(f"{named} was part of the calibration", refused(capsys))
     assert not (tmp_path / "t.csv").exists()
 
 

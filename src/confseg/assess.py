@@ -147,6 +147,30 @@ def units(assessments: Sequence[A], per: Per, seed: int = 0) -> list[tuple[A, ..
     return [(cases[rng.integers(len(cases))],) for cases in patients]
 
 
+def calibration_scores(assessments: Sequence[A], per: Per) -> dict[str, dict[str, float]]:
+    """The scores of each side, by the name under which calibration keeps them.
+
+    Parameters
+    ----------
+    assessments : sequence of Assessment
+        The cases; those that calibration would leave out are left out.
+    per : {"case", "worst", "draw"}
+        What the method was calibrated on.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        By the name of the case, or of the patient, then with the worst score of his cases.
+    """
+    scores: dict[str, dict[str, float]] = {}
+    for each in assessments:
+        if not each.left_out:
+            name = each.patient if per == "worst" else each.name
+            known = scores.setdefault(name, dict.fromkeys(each.score, -np.inf))
+            scores[name] = {side: max(known[side], new) for side, new in each.score.items()}
+    return scores
+
+
 def repeated_patients(patients: Sequence[str]) -> int:
     """How many patients have more than one case; cases without a patient have one of their own."""
     return sum(count > 1 for name, count in Counter(patients).items() if name)
