@@ -35,6 +35,8 @@ class Assessment:
         Nonconformity score of each side.
     complies : dict of str to bool
         Whether the region of each side keeps what is promised of it.
+    spacing : sequence of float or None
+        Edge lengths of a voxel in mm, if known.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Assessment:
     wrong: dict[str, int]
     score: dict[str, float]
     complies: dict[str, bool]
+    spacing: Sequence[float] | None
 
     @property
     def kept(self) -> bool:
@@ -99,6 +102,7 @@ def assess(method: SplitConformal, case: Case) -> Assessment:
         complies={
             name: side.complies(regions[name], case.truth) for name, side in method._sides.items()
         },
+        spacing=case.spacing,
     )
 
 
