@@ -72,7 +72,7 @@ def test_a_report_says_what_was_calibrated(folder, tmp_path):
     assert "37 of 40 0.9 0.9024" in page.text
     assert repr(method) in page.text
     assert "960 to 960, median 960" in page.text
-    assert "Voxel spacing (mm) 2 x 1 x 3 " in page.text
+    assert "Voxel spacing (mm) 2, 1, 3 " in page.text
     volumes = [case.truth.sum() * 6 / 1000 for case in CASES]
     assert f"Volume of a lesion (mL) {min(volumes):.4g} to {max(volumes):.4g}, med" in page.text
     assert "of each case the cut-off" in page.text
@@ -101,7 +101,7 @@ def test_a_report_of_other_cases(tmp_path):
     assert "outer distance (threshold 0.5, metric mm, signed True) >= " in page.text
     assert "of each patient the cut-off at which the promise is just kept" in page.text
     assert f"Voxels of a lesion {min(lesions)} to {max(lesions)}, median" in page.text
-    assert "Voxel spacing (mm) 2 x 1 to 1.5 x 3 " in page.text
+    assert "Voxel spacing (mm) 2, 1 to 1.5, 3 " in page.text
     write_image(tmp_path / "scores/6-0.nii.gz", CASES[0].score[..., 0], unit="unknown")
     write_image(tmp_path / "truths/6-0.nii.gz", CASES[0].truth[..., 0] * 1.0, unit="unknown")
     head, first, *_ = manifest.read_text().splitlines()

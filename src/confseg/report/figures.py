@@ -87,7 +87,7 @@ def slices(
     )
     with plt.rc_context():
         plots.style()
-        figure = Figure(figsize=(7.0, 3.2))
+        figure = Figure(figsize=(7.0, 3.5))
         axes = np.atleast_1d(figure.subplots(1, len(cases)))
         for ax, (case, regions) in zip(axes, cases, strict=True):
             _show(ax, case, regions, names)

@@ -166,7 +166,7 @@ def _in_mm(found: Sequence[Assessment]) -> dict[str, str]:
         if each.lesion
     ]
     return {
-        "Voxel spacing (mm)": " x ".join(
+        "Voxel spacing (mm)": ", ".join(
             " to ".join(_plain(end) for end in (axis[0], axis[-1])[: axis.size]) for axis in edges
         ),
         "Volume of a lesion (mL)": _range(volumes),
