@@ -6,11 +6,13 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from niftis import small_cases, write_cases, write_image
 
-from confseg import CLS, Case
+from confseg import CLS, Case, ConfidenceSets
 from confseg.cli import main
 from confseg.report import checks, figures
 
@@ -66,10 +68,14 @@ def test_a_report_says_what_was_calibrated(folder, tmp_path):
     assert report(folder, tmp_path) == 0
     page, method = read(tmp_path), CLS.from_json(tmp_path / "a.json")
     assert method.statement() in page.text
-    assert f">= {method.cutoff_!r}" in page.text
+    assert f" identity >= {method.cutoff_!r} " in page.text
     assert "37 of 40 0.9 0.9024" in page.text
     assert repr(method) in page.text
     assert "960 to 960, median 960" in page.text
+    assert "Voxel spacing (mm) 2, 1, 3 " in page.text
+    volumes = [case.truth.sum() * 6 / 1000 for case in CASES]
+    assert f"Volume of a lesion (mL) {min(volumes):.4g} to {max(volumes):.4g}, med" in page.text
+    assert "of each case the cut-off" in page.text
     assert "Scores: mask" in page.text and "outer" not in page.text
     assert "since calibration unchanged" in page.text
     assert "All scores are distinct" in page.text
@@ -80,6 +86,44 @@ def test_a_report_says_what_was_calibrated(folder, tmp_path):
     images = [value for name, value in page.attributes if name == "src"]
     assert len(images) == 2
     assert all(image.startswith("data:image/png;base64,") for image in images)
+
+
+def test_a_report_of_other_cases(tmp_path):
+    """Patients, fields with parameters, cases without lesion, voxels of two sizes."""
+    empty = Case(CASES[0].score, CASES[0].truth & False, name="none", patient="nobody")
+    manifest = write_cases(tmp_path, [*CASES[:12], empty])
+    for part in ("scores", "truths"):
+        path = tmp_path / part / "none.nii.gz"
+        write_image(path, np.asarray(nib.load(path).dataobj), np.diag([2, 1.5, 3, 1]))
+    words = ["--control=outer", "--outer=distance", "--per=worst"]
+    assert report(tmp_path, tmp_path, *words, method="sets") == 0
+    page, lesions = read(tmp_path), [int(case.truth.sum()) for case in CASES[:12]]
+    assert "outer distance (threshold 0.5, metric mm, signed True) >= " in page.text
+    assert "of each patient the cut-off at which the promise is just kept" in page.text
+    assert f"Voxels of a lesion {min(lesions)} to {max(lesions)}, median" in page.text
+    assert "Voxel spacing (mm) 2, 1 to 1.5, 3 " in page.text
+    write_image(tmp_path / "scores/6-0.nii.gz", CASES[0].score[..., 0], unit="unknown")
+    write_image(tmp_path / "truths/6-0.nii.gz", CASES[0].truth[..., 0] * 1.0, unit="unknown")
+    head, first, *_ = manifest.read_text().splitlines()
+    manifest.write_text("\n".join([head, first]))
+    assert report(tmp_path, tmp_path) == 0
+    assert "Voxel spacing" not in read(tmp_path).text
+
+
+def test_broken_promises_come_first_whatever_the_scale_of_their_side(folder, tmp_path):
+    """Scores of the inner side lie in [0, 1], those of the outer one in [-1, 0]."""
+    weights = ["--alpha=0.2", "--control=weighted", "--weights", "0.08", "0.12"]
+    fields = ["--inner=identity", "--outer=mass"]
+    assert report(folder, tmp_path, *weights, *fields, method="sets") == 0
+    method = ConfidenceSets.from_json(tmp_path / "a.json")
+    broken = {case.name for case in CASES if not method.complies(case)}
+    rows = re.findall(
+        r"<tr><td>(6-\d+)</td>.*?<td>(yes|no)</td>", (tmp_path / "a.html").read_text()
+    )
+    assert len(rows) == 10
+    assert {name for name, kept in rows[: len(broken)] if kept == "no"} == broken
+    assert 2 < len(broken) < 10
+    assert {kept for _, kept in rows[len(broken) :]} == {"yes"}
 
 
 @pytest.mark.parametrize(
@@ -210,6 +254,18 @@ def test_figures_of_other_shapes():
     flat = Case(np.eye(6), np.eye(6) > 0, name="flat")
     line = Case(np.ones(4), np.ones(4) > 0)
     assert "flat" in figures.slices([(flat, {"outer": flat.truth})], {})
-    assert "1 more are infinite" in figures.score_histogram(np.array([1, np.inf]), np.inf, "outer")
+    assert "counted from 1" not in figures.slices([(flat, {"outer": flat.truth})], {})
+    text = figures.score_histogram(np.array([1, np.inf]), np.inf, "outer", "case")
+    assert "1 more are infinite" in text
     with pytest.raises(ValueError, match="two or three axes"):
         figures.slices([(line, {"outer": line.truth})], {})
+
+
+def test_a_slice_is_named_as_people_count():
+    truth = np.zeros((4, 5, 8), dtype=bool)
+    truth[:, :, 4] = True
+    case = Case(truth * 1.0, truth, (1, 1, 3), name="scan")
+    ax = Figure().subplots()
+    figures._show(ax, case, {"outer": truth & False}, {})
+    assert ax.get_title() == "scan\nslice 5 of 8 along axis 3"
+    assert "counted from 1" in figures.slices([(case, {"outer": truth})], {})

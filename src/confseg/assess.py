@@ -35,6 +35,8 @@ class Assessment:
         Nonconformity score of each side.
     complies : dict of str to bool
         Whether the region of each side keeps what is promised of it.
+    spacing : sequence of float or None
+        Edge lengths of a voxel in mm, if known.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Assessment:
     wrong: dict[str, int]
     score: dict[str, float]
     complies: dict[str, bool]
+    spacing: Sequence[float] | None
 
     @property
     def kept(self) -> bool:
@@ -99,6 +102,7 @@ def assess(method: SplitConformal, case: Case) -> Assessment:
         complies={
             name: side.complies(regions[name], case.truth) for name, side in method._sides.items()
         },
+        spacing=case.spacing,
     )
 
 
@@ -145,6 +149,30 @@ def units(assessments: Sequence[A], per: Per, seed: int = 0) -> list[tuple[A, ..
         return [tuple(cases) for cases in patients]
     rng = np.random.default_rng(seed)
     return [(cases[rng.integers(len(cases))],) for cases in patients]
+
+
+def calibration_scores(assessments: Sequence[A], per: Per) -> dict[str, dict[str, float]]:
+    """The scores of each side, by the name under which calibration keeps them.
+
+    Parameters
+    ----------
+    assessments : sequence of Assessment
+        The cases; those that calibration would leave out are left out.
+    per : {"case", "worst", "draw"}
+        What the method was calibrated on.
+
+    Returns
+    -------
+    dict of str to dict of str to float
+        By the name of the case, or of the patient, then with the worst score of his cases.
+    """
+    scores: dict[str, dict[str, float]] = {}
+    for each in assessments:
+        if not each.left_out:
+            name = each.patient if per == "worst" else each.name
+            known = scores.setdefault(name, dict.fromkeys(each.score, -np.inf))
+            scores[name] = {side: max(known[side], new) for side, new in each.score.items()}
+    return scores
 
 
 def repeated_patients(patients: Sequence[str]) -> int:

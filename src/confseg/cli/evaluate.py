@@ -14,7 +14,7 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from ..assess import Assessment, assess, name_of, units
+from ..assess import Assessment, assess, calibration_scores, name_of, units
 from ..conformal import Promise, SplitConformal
 from ..exact import fewest_cases, percent
 from ..inputs import Source
@@ -159,22 +159,16 @@ def _check_new(saved: Saved, found: Sequence[Assessment]) -> None:
     """Refuse cases that calibrated, and tell patients that did."""
     for group, method in saved.by_group().items():
         stored = method._calibrated()
-        sides = list(stored.scores)
-        known = {
-            (name, *(float(stored.scores[side][i]) for side in sides))
-            for i, name in enumerate(stored.names)
-        }
-        for each in found:
-            if (not group or each.group == group) and _key(each, sides) in known:
+        members = [each for each in found if not group or each.group == group]
+        scores = calibration_scores(members, stored.per)
+        for i, name in enumerate(stored.names):
+            if scores.get(name) == {side: known[i] for side, known in stored.scores.items()}:
+                what = "patient" if stored.per == "worst" else "case"
                 raise ValueError(
-                    f"case {each.name!r} was part of the calibration, by its name and its score: "
+                    f"{what} {name!r} was part of the calibration, by its name and its score: "
                     "evaluate on others"
                 )
     _tell_known_patients(saved, found)
-
-
-def _key(each: Assessment, sides: Iterable[str]) -> tuple[str | float, ...]:
-    return (each.name, *(each.score[side] for side in sides))
 
 
 def _tell_known_patients(saved: Saved, found: Sequence[Assessment]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,12 @@ from .work import Fault, Pool, each
 
 @contextmanager
 def lines_of(
-    function: Callable[[Row], str], rows: Sequence[Row], pool: Pool, output: Path, settings: object
+    function: Callable[[Row], str],
+    rows: Sequence[Row],
+    pool: Pool,
+    output: Path,
+    settings: object,
+    holds: Callable[[str], bool] = lambda line: True,
 ) -> Iterator[Iterator[str]]:
     """The line that the function makes of every row, in order.
 
@@ -36,6 +42,8 @@ def lines_of(
         The file that the block writes.
     settings : object
         What the lines depend on besides the cases and the version; its `repr` is compared.
+    holds : callable, optional
+        Whether the line that an earlier run made is still so; if not, it is made again.
 
     Raises
     ------
@@ -45,35 +53,45 @@ def lines_of(
     path = output.with_name(f"{output.name}.journal")
     with Journal(path, repr((__version__, settings))) as journal:
         keys = [_key(row) for row in rows]
-        _tell_state(journal, keys)
-        faults = _complete(journal, rows, keys, function, pool)
+        missing = [
+            (row, key)
+            for row, key in zip(rows, keys, strict=True)
+            if key not in journal or not holds(journal[key])
+        ]
+        _tell_state(journal, len(rows) - len(missing), len(rows))
+        faults = _complete(journal, missing, function, pool)
         _check_none(faults, len(rows), output)
         yield (journal[key] for key in keys)
         journal.remove()
 
 
 def _key(row: Row) -> str:
-    """Of a case as it is now: another one when an entry or a file has changed."""
-    files = [(file.name, (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files_of(row)]
-    return repr((row.case, row.patient, row.group, row.rule.text, files))
+    """Of a case as it is now: another one when an entry or a file has changed.
+
+    Files of other folders may share name, size and time, such as those that an archive unpacked.
+    """
+    files = [
+        (str(file.resolve()), (stat := file.stat()).st_size, stat.st_mtime_ns)
+        for file in files_of(row)
+    ]
+    entries = repr((row.case, row.patient, row.group, row.rule.text, files))
+    return hashlib.sha256(entries.encode()).hexdigest()
 
 
-def _tell_state(journal: Journal, keys: list[str]) -> None:
+def _tell_state(journal: Journal, done: int, total: int) -> None:
     if journal.dropped:
         print("confseg: what an earlier run with other settings left is dropped", file=sys.stderr)
-    if done := sum(key in journal for key in keys):
-        print(f"confseg: {done} of {len(keys)} cases were done before", file=sys.stderr)
+    if done:
+        print(f"confseg: {done} of {total} cases were done before", file=sys.stderr)
 
 
 def _complete(
     journal: Journal,
-    rows: Sequence[Row],
-    keys: list[str],
+    missing: Sequence[tuple[Row, str]],
     function: Callable[[Row], str],
     pool: Pool,
 ) -> list[Fault]:
-    """Make every line that the journal lacks; those that cannot be made are returned."""
-    missing = [(row, key) for row, key in zip(rows, keys, strict=True) if key not in journal]
+    """Make the lines of rows, by their keys; those that cannot be made are returned."""
     results = each(function, [row for row, _ in missing], pool)
     faults = []
     for (_, key), (_, result) in zip(missing, results, strict=True):

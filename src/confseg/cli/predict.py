@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections.abc import Sequence
+import sys
+from collections.abc import Collection, Set
 from functools import partial
 from pathlib import Path
 
 from ..assess import name_of, side_regions
-from ..listing import first_few
 from ..manifest import Row
 from ..nifti import Image, read_score, write_mask
 from ..saved import Saved, provenance, read_saved
@@ -21,6 +21,9 @@ from .work import pool_of
 
 ABOUT = "predictions.json"
 """Beside the masks: what made them and what is promised of them."""
+
+NAMES = ("mask", "inner", "outer")
+"""What masks may be called, after their case."""
 
 
 def add_to(commands: argparse._SubParsersAction) -> None:
@@ -56,39 +59,53 @@ def run(options: argparse.Namespace) -> None:
         about.unlink(missing_ok=True)  # what it says of an earlier run is no longer so
         # The processes of a cluster run in folders of their own.
         predict = partial(_predict, saved, options.output.absolute())
-        with lines_of(predict, source.rows, pool, about, calibration) as lines:
-            masks = [name for line in lines for name in json.loads(line)]
-            _check_there(options.output, masks)
+        there = partial(_are_there, _masks_in(options.output))
+        with lines_of(predict, source.rows, pool, about, calibration, there) as lines:
+            masks = {name: digest for line in lines for name, digest in json.loads(line).items()}
             data = {
                 **provenance(options.command, source.name, source.sha256),
                 "calibration_sha256": calibration,
                 "masks": len(masks),
                 "statement": saved.method.statement(),
+                "masks_sha256": masks,
             }
             text = json.dumps(data, indent=1) + "\n"
             write_whole(about, lambda stream: stream.write(text.encode()))
+    _tell_others(options.output, masks)
     print(f"{len(masks)} masks of {len(source.rows)} cases written to {options.output}.")
 
 
 def _predict(saved: Saved, folder: Path, row: Row) -> str:
-    """Write the masks of one case; their names as JSON."""
+    """Write the masks of one case; their names and checksums as JSON."""
     assert row.score is not None, "asked for when the cases were listed"
+    for name in NAMES:  # those of another calibration, lest they stay where this one fails
+        (folder / f"{row.case}_{name}.nii.gz").unlink(missing_ok=True)
     method = saved.for_row(row)
     image: Image = read_score(row.score, row.rule, saved.reading.channel)
-    regions = side_regions(method, image.values, image.spacing)
-    names = {side: f"{row.case}_{name_of(side, method)}.nii.gz" for side in regions}
-    for side, region in regions.items():
-        write_mask(folder / names[side], region, image)
-    return json.dumps(list(names.values()))
+    digests = {}
+    for side, region in side_regions(method, image.values, image.spacing).items():
+        mask = folder / f"{row.case}_{name_of(side, method)}.nii.gz"
+        write_mask(mask, region, image)
+        digests[mask.name] = hashlib.sha256(mask.read_bytes()).hexdigest()
+    return json.dumps(digests)
 
 
-def _check_there(folder: Path, masks: Sequence[str]) -> None:
-    """The masks of an interrupted run may have been moved before the next one."""
-    there = {path.name for path in folder.iterdir()}
-    if gone := [name for name in masks if name not in there]:
-        raise ValueError(
-            f"masks of an earlier run are no longer in {folder}: {first_few(gone)}; remove "
-            f"{folder / ABOUT}.journal, and all are made again"
+def _are_there(names: Set[str], line: str) -> bool:
+    """Masks of an interrupted run may have been moved before the next one."""
+    return json.loads(line).keys() <= names
+
+
+def _masks_in(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if path.name.endswith(".nii.gz")}
+
+
+def _tell_others(folder: Path, masks: Collection[str]) -> None:
+    """What lies there besides is not what the page beside the masks speaks of."""
+    if others := sorted(_masks_in(folder).difference(masks)):
+        print(
+            f"confseg: {len(others)} other masks lie in {folder}, first {others[0]}: they are not "
+            "of this run",
+            file=sys.stderr,
         )
 
 

@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..assess import Assessment, name_of
+from ..assess import Assessment, calibration_scores, name_of
 from ..conformal import SplitConformal
 from ..listing import first_few
 from ..manifest import Row
@@ -114,7 +112,7 @@ def _places(names: Sequence[str]) -> dict[str, int]:
 def _check_same(method: SplitConformal, found: Sequence[Assessment]) -> None:
     """Refuse cases other than those of the calibration: the page would be about others."""
     calibration = method._calibrated()
-    anew = _scores(found, by_patient=calibration.per == "worst")
+    anew = calibration_scores(found, calibration.per)
     for i, name in enumerate(calibration.names):
         for side, scores in calibration.scores.items():
             if name not in anew:
@@ -127,14 +125,3 @@ def _check_same(method: SplitConformal, found: Sequence[Assessment]) -> None:
     others = sorted(set(anew) - set(calibration.names))
     if others and calibration.per != "draw":
         raise ValueError(f"{others[0]!r} is among the cases, but was not calibrated")
-
-
-def _scores(found: Sequence[Assessment], by_patient: bool) -> dict[str, dict[str, float]]:
-    """The scores of each case, or the worst of each patient, by name."""
-    scores: dict[str, dict[str, float]] = {}
-    for each in found:
-        if not each.left_out:
-            name = each.patient if by_patient else each.name
-            known = scores.setdefault(name, dict.fromkeys(each.score, -np.inf))
-            scores[name] = {side: max(known[side], new) for side, new in each.score.items()}
-    return scores

@@ -21,7 +21,7 @@ from ..case import Case
 _AROUND = 8  # voxels at least that are shown around a lesion
 
 
-def score_histogram(scores: NDArray[np.float64], limit: float, what: str) -> str:
+def score_histogram(scores: NDArray[np.float64], limit: float, what: str, unit: str) -> str:
     """Histogram of the nonconformity scores with their conformal quantile.
 
     Parameters
@@ -32,6 +32,8 @@ def score_histogram(scores: NDArray[np.float64], limit: float, what: str) -> str
         The quantile.
     what : str
         What the scores are of, such as "outer".
+    unit : str
+        What has one score, "case" or "patient".
 
     Returns
     -------
@@ -42,8 +44,8 @@ def score_histogram(scores: NDArray[np.float64], limit: float, what: str) -> str
     high, low = int(np.isposinf(scores).sum()), int(np.isneginf(scores).sum())
     line = f"The dashed line is their quantile, {limit:.6g}." if np.isfinite(limit) else ""
     text = (
-        f"Histogram of {finite.size} nonconformity scores ({what}): of each case the cut-off at "
-        "which the promise is just kept, turned so that larger is worse. "
+        f"Histogram of {finite.size} nonconformity scores ({what}): of each {unit} the cut-off "
+        "at which the promise is just kept, turned so that larger is worse. "
         f"{high} more are infinite, {low} minus infinite. {line}"
     ).strip()
     with plt.rc_context():
@@ -80,10 +82,12 @@ def slices(
     text = (
         f"Score maps of {shown} around the lesion, in the slice with most wrong voxels, with the "
         "outlines of the truth and of the calibrated masks."
+        + " Slices and axes are counted from 1."
+        * any(case.score.ndim == 3 for case, _ in cases)
     )
     with plt.rc_context():
         plots.style()
-        figure = Figure(figsize=(7.0, 3.2))
+        figure = Figure(figsize=(7.0, 3.5))
         axes = np.atleast_1d(figure.subplots(1, len(cases)))
         for ax, (case, regions) in zip(axes, cases, strict=True):
             _show(ax, case, regions, names)
@@ -105,9 +109,12 @@ def _show(
         spacing=None if case.spacing is None else [case.spacing[axis] for axis in shown],
         names=names,
     )
-    where = [f"{place}" for place in cut if not isinstance(place, slice)]
-    title = case.name + (f", slice {where[0]}" if where else "")
-    ax.set_title(title, fontsize=11, parse_math=False)
+    where = [
+        f"slice {place + 1} of {case.score.shape[axis]} along axis {axis + 1}"
+        for axis, place in enumerate(cut)
+        if not isinstance(place, slice)
+    ]
+    ax.set_title("\n".join([case.name, *where]), fontsize=11, parse_math=False)
 
 
 def _near_lesion(masks: Mapping[str, NDArray[np.bool_]]) -> Box:

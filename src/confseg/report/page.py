@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import platform
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from importlib.metadata import version
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import rankdata
 
 from .._version import __version__
 from ..assess import Assessment, name_of, side_regions
@@ -138,8 +139,9 @@ def _data(subject: Subject) -> str:
             "Patients": str(len(patients)) if patients else "not known",
             "Groups": ", ".join(groups) or "not known",
             "Cases with a lesion": str(sum(each.lesion > 0 for each in found)),
-            "Voxels of a lesion": _range([each.lesion for each in found]),
+            "Voxels of a lesion": _range([each.lesion for each in found if each.lesion]),
             "Voxels of an image": _range([each.image for each in found]),
+            **_in_mm(found),
             "Method": repr(next(iter(saved.by_group().values()))),
             "Label rule": ", ".join(saved.rules) or "not recorded",
             "Channel": "by the label rule"
@@ -150,6 +152,25 @@ def _data(subject: Subject) -> str:
             "Files": "Every score was computed anew from the files, and is the calibrated one.",
         }
     )
+
+
+def _in_mm(found: Sequence[Assessment]) -> dict[str, str]:
+    """Sizes that need no voxels to be understood; none where images are flat or of no scale."""
+    spacings = [each.spacing for each in found if each.spacing and len(each.spacing) == 3]
+    if len(spacings) < len(found):
+        return {}
+    edges = [np.unique(axis) for axis in zip(*spacings, strict=True)]
+    volumes = [
+        each.lesion * math.prod(spacing) / 1000
+        for each, spacing in zip(found, spacings, strict=True)
+        if each.lesion
+    ]
+    return {
+        "Voxel spacing (mm)": ", ".join(
+            " to ".join(_plain(end) for end in (axis[0], axis[-1])[: axis.size]) for axis in edges
+        ),
+        "Volume of a lesion (mL)": _range(volumes),
+    }
 
 
 def _of_method(
@@ -163,7 +184,9 @@ def _of_method(
     for promise, scores in zip(method._promises, columns, strict=True):
         what = " and ".join(name_of(side, method) for side in promise.sides)
         yield f"<h2>Scores: {what}</h2>"
-        yield figures.score_histogram(scores, conformal_quantile(scores, promise.alpha), what)
+        yield figures.score_histogram(
+            scores, conformal_quantile(scores, promise.alpha), what, method._unit.name
+        )
         yield f"<h3>Checks: {what}</h3>"
         yield _table(
             ["check", "result", "what was seen"],
@@ -185,7 +208,7 @@ def _cutoffs(method: SplitConformal) -> str:
             side = method._sides[name]
             sign = ">=" if name == "outer" else ">"
             cutoff = method._calibrated().cutoffs[name]
-            field = json.dumps(side.field.to_dict())
+            field = _in_words(side.field.to_dict())
             rows.append(
                 [
                     name_of(name, method),
@@ -199,6 +222,18 @@ def _cutoffs(method: SplitConformal) -> str:
         "holds the long-run share of new cases that keep the promise, in nine calibrations out of "
         "ten; where scores tie the share can be higher."
     )
+
+
+def _in_words(field: object) -> str:
+    """A field as its `to_dict` gives it: its name, and its parameters if it has any."""
+    if isinstance(field, list):
+        return ", ".join(map(_in_words, field))
+    if not isinstance(field, dict):
+        return str(field)
+    words = {key.replace("_", " "): _in_words(value) for key, value in field.items()}
+    name = words.pop("name").replace("_", " ")
+    parameters = ", ".join(f"{key} {value}" for key, value in words.items())
+    return f"{name} ({parameters})" if parameters else name
 
 
 def _law(n: int, alpha: float) -> list[str]:
@@ -275,11 +310,7 @@ def _sizes(method: SplitConformal, found: Sequence[Assessment]) -> str:
 def _worst(
     method: SplitConformal, found: Sequence[Assessment], read: Callable[[str], Case]
 ) -> Iterable[str]:
-    ranked = sorted(
-        (each for each in found if not each.left_out),
-        key=lambda each: max(each.score.values()),
-        reverse=True,
-    )[:_LISTED]
+    ranked = _worst_first(method, found)[:_LISTED]
     sides = list(method._sides)
     wrong = {"outer": "missed voxels", "inner": "false voxels"}
     head = ["case", "patient", "group", "lesion voxels", "promise kept"]
@@ -304,6 +335,17 @@ def _worst(
         yield figures.slices(list(zip(shown, regions, strict=True)), names)
 
 
+def _worst_first(method: SplitConformal, found: Sequence[Assessment]) -> list[Assessment]:
+    """Those that break a promise, then by rank: scores of two promises have scales of their own."""
+    counted = [each for each in found if not each.left_out]
+    ranks = [
+        rankdata([-max(each.score[side] for side in promise.sides) for each in counted], "min")
+        for promise in method._promises
+    ]
+    kept = [each.kept for each in counted]
+    return [counted[i] for i in np.lexsort((np.min(ranks, axis=0), kept))]
+
+
 def _versions(saved: Saved) -> str:
     packages = ("confseg", "numpy", "scipy", "nibabel", "matplotlib", "scikit-image", "joblib")
     return _facts(
@@ -315,8 +357,11 @@ def _versions(saved: Saved) -> str:
     )
 
 
-def _range(counts: Sequence[int]) -> str:
-    return f"{min(counts):,} to {max(counts):,}, median {np.median(counts):,.10g}"
+def _range(values: Sequence[float]) -> str:
+    if not values:
+        return "none"
+    low, median, high = map(_plain, (min(values), float(np.median(values)), max(values)))
+    return f"{low} to {high}, median {median}"
 
 
 def _plain(value: float) -> str:
