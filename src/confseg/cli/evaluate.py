@@ -150,7 +150,7 @@ def _line(
     place = "below" if kept < low else "above" if kept > high else "within"
     return (
         f"{opening} By its law, after {method.n_} calibration {noun}, the count lies between "
-        f"{low} and {high} in nine evaluations out of ten, or higher where scores tie: this one is "
+        f"{low} and {high} in nine evaluations out of ten, or higher {method._above()}: this one is "
         f"{place} (so few or fewer: probability {law.cdf(kept):.3g})."
     )
 

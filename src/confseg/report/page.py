@@ -220,7 +220,7 @@ def _cutoffs(method: SplitConformal) -> str:
     return _table(head, rows) + _paragraph(
         "The cut-off is the score of this rank among the calibrated ones, turned back. The band "
         "holds the long-run share of new cases that keep the promise, in nine calibrations out of "
-        "ten; where scores tie the share can be higher."
+        f"ten; {method._above()} the share can be higher."
     )
 
 
