@@ -150,8 +150,8 @@ def _line(
     place = "below" if kept < low else "above" if kept > high else "within"
     return (
         f"{opening} By its law, after {method.n_} calibration {noun}, the count lies between "
-        f"{low} and {high} in nine evaluations out of ten, or higher {method._above()}: this one is "
-        f"{place} (so few or fewer: probability {law.cdf(kept):.3g})."
+        f"{low} and {high} in nine evaluations out of ten, or higher {method._above()}: "
+        f"this one is {place} (so few or fewer: probability {law.cdf(kept):.3g})."
     )
 
 
