@@ -108,3 +108,15 @@ def test_the_fewest_cases_have_a_law_and_one_fewer_none():
         "mask: 40 of 40 cases keep the promise (100.0%), promised is at least 90%. "
         "The set is trivial and always keeps it."
     )
+
+
+def test_one_side_can_be_trivial_while_the_other_has_a_law():
+    """Three cases are enough for 70%, not for 80%."""
+    method = ConfidenceSets(0.5, "weighted", weights=(0.2, 0.3))
+    with pytest.warns(UserWarning, match="3 calibration cases are too few"):
+        method.calibrate(small_cases(3, seed=1))
+    (inner,) = (each for each in method._promises if each.sides == ("inner",))
+    line = _line(method, inner, made_up(M, "inner"), "cases")
+    assert line.endswith("The set is trivial and always keeps it.")
+    parts = said(method, "outer", 30)
+    assert (int(parts["low"]), int(parts["high"])) == ends(3, 3)
