@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+from confseg.metrics import dice, fnr
 
 FOLDER = Path(__file__).parents[1] / "book" / "tables" / "networks"
 ABOUT = json.loads((FOLDER / "provenance.json").read_text(encoding="utf-8"))
@@ -81,3 +85,31 @@ def test_voxels_inside_and_outside_are_those_of_the_label_files(panel):
         truth = np.isin(label, ABOUT["panels"][panel]["labels"])
         outside, inside = kept["counts"][i].sum(axis=1)
         assert (outside, inside) == (np.sum(~truth), np.sum(truth))
+
+
+@pytest.mark.parametrize(
+    ("name", "panel", "at_half", "elsewhere"),
+    [
+        ("nnU-Net", "well", (0.123, 0.877), (0.080, 0.180)),
+        ("SAM-Med3D", "well", (0.190, 0.793), (0.133, 0.258)),
+        ("nnU-Net", "weak", (0.211, 0.796), (0.143, 0.292)),
+        ("Med3D", "weak", (0.276, 0.766), (0.176, 0.389)),
+    ],
+)
+def test_levels_are_probabilities(name, panel, at_half, elsewhere):
+    """FNR and Dice at 0.5, as chapter 17 prints them, and FNR at 0.25 and 0.75: voxel by voxel."""
+    rates = np.mean([quality(*voxels) for seed in SEEDS for voxels in scans(name, panel, seed)], 0)
+    assert np.round(rates, 3).tolist() == [*at_half, *elsewhere]
+
+
+def scans(name: str, panel: str, seed: int) -> Iterator[tuple[NDArray, NDArray]]:
+    """Score and truth of every case, its voxels in no order."""
+    for counts in run(name, panel, seed)["counts"]:
+        score = np.repeat(np.tile(np.arange(LEVELS) / LEVELS, 2), counts.ravel())
+        yield score, np.arange(score.size) >= counts[0].sum()
+
+
+def quality(score: NDArray, truth: NDArray) -> list[float]:
+    mask = score >= 0.5
+    elsewhere = [fnr(score >= cutoff, truth) for cutoff in (0.25, 0.75)]
+    return [fnr(mask, truth), dice(mask, truth), *elsewhere]
