@@ -44,6 +44,7 @@ def made_up(kept: int, side: str, *others: str) -> list[tuple[Assessment]]:
                 left_out=False,
                 image=960,
                 lesion=100,
+                spacing=None,
                 region=zeros,
                 wrong=zeros,
                 score=scores,
@@ -120,3 +121,11 @@ def test_one_side_can_be_trivial_while_the_other_has_a_law():
     assert line.endswith("The set is trivial and always keeps it.")
     parts = said(method, "outer", 30)
     assert (int(parts["low"]), int(parts["high"])) == ends(3, 3)
+
+
+def test_a_share_of_the_set_may_lie_above_the_law():
+    """A larger set may hold a smaller share of false voxels: it keeps the promise once more."""
+    method = ConfidenceSets(0.3, "inner", false=0.1).calibrate(small_cases(30, seed=1))
+    (promise,) = method._promises
+    line = _line(method, promise, made_up(30, "inner"), "cases")
+    assert "or higher where scores tie or a larger set has a smaller share of false voxels" in line
