@@ -627,6 +627,39 @@ def test_a_full_disk_is_told_with_its_file(data, tmp_path, capsys):
     assert not (tmp_path / "b.json.journal").exists()
 
 
+@pytest.mark.parametrize("link", [None, Path.symlink_to, Path.hardlink_to])
+def test_what_is_read_is_not_written_over(tmp_path, capsys, link):
+    """Not under another of its names either."""
+    manifest = write_cases(tmp_path, CALIBRATION[:12])
+    json_list, calibration = manifest.with_suffix(".json"), tmp_path / "a.json"
+    json_list.write_bytes(manifest.read_bytes())
+    words = ["calibrate", "cls", "--eps=0.1", "--alpha=0.1"]
+    assert run(*words, manifest, "-o", calibration) == 0
+    page = tmp_path / "a.html"  # also a calibration's file may have such a name
+    calibration.rename(page)
+    for read, command in (
+        (manifest, ["score", manifest]),
+        (json_list, [*words, json_list]),
+        (manifest, ["evaluate", page, manifest]),
+        (page, ["report", page, manifest]),
+        (tmp_path / "truths/1-3.nii.gz", ["score", manifest]),
+        (tmp_path / "scores/1-3.nii.gz", ["score", tmp_path / "scores", tmp_path / "truths"]),
+    ):
+        if link is None and read.suffix == ".gz":
+            continue  # no output has this ending
+        output = read
+        if link is not None:
+            ending = {"calibrate": ".json", "report": ".html"}.get(command[0], ".csv")
+            output = tmp_path / f"linked{ending}"
+            output.unlink(missing_ok=True)
+            link(output, read)
+        before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+        capsys.readouterr()
+        assert run(*command, "-o", output) == 1
+        assert f"{output} would replace {read}, which is read" in refused(capsys)
+        assert before == {f: f.read_bytes() for f in tmp_path.rglob("*") if f.is_file()}
+
+
 def test_masks_are_not_written_among_the_scores(data, tmp_path, capsys):
     out = cls(data, tmp_path / "a.json")
     before = sorted((data / "new/scores").iterdir())

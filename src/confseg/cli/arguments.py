@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 
 from ..inputs import Source, from_folders, from_manifest
 from ..manifest import Rule
-from ..nifti import Reading
+from ..nifti import Reading, files_of
 
 BOTH = ("score", "truth")
 
@@ -63,7 +64,7 @@ def labeled_cases(options: argparse.Namespace, rule: Callable[[], Rule]) -> Sour
     Parameters
     ----------
     options : argparse.Namespace
-        With `cases` and `truths`.
+        With `cases`, `truths` and `output`.
     rule : callable
         Gives the label rule of folders.
 
@@ -71,14 +72,23 @@ def labeled_cases(options: argparse.Namespace, rule: Callable[[], Rule]) -> Sour
     -------
     Source
         The cases.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As `confseg.inputs`; also if the output would replace what the command reads.
     """
     if options.cases.is_dir():
         if options.truths is None:
             raise ValueError(f"{options.cases} is a folder: expected a folder of truths after it")
-        return from_folders(options.cases, options.truths, rule())
-    if options.truths is not None:
+        source = from_folders(options.cases, options.truths, rule())
+    elif options.truths is not None:
         raise ValueError(f"{options.cases} is no folder, so no folder of truths goes with it")
-    return from_manifest(options.cases, needed=BOTH)
+    else:
+        source = from_manifest(options.cases, needed=BOTH)
+    own = (options.cases, getattr(options, "calibration", options.cases))
+    _check_no_input(options.output, chain(own, chain.from_iterable(map(files_of, source.rows))))
+    return source
 
 
 def new_cases(options: argparse.Namespace, rule: Callable[[], Rule]) -> Source:
@@ -95,6 +105,12 @@ def check_file(path: Path, *endings: str) -> None:
     if path.is_dir():
         raise ValueError(f"{path} is a folder, expected a file")
     check_folder(path.parent)
+
+
+def _check_no_input(output: Path, inputs: Iterable[Path]) -> None:
+    """Raise ValueError if the output is a file that is read, under whichever of its names."""
+    if output.exists() and (same := next(filter(output.samefile, inputs), None)):
+        raise ValueError(f"{output} would replace {same}, which is read: choose another name")
 
 
 def check_folder(folder: Path) -> None:
