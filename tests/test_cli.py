@@ -482,6 +482,50 @@ def test_a_case_that_does_not_fit_into_memory_does_not_stop_the_others(
     assert len(list((tmp_path / "masks").glob("*.nii.gz"))) == len(NEW) - 1
 
 
+def test_a_mistake_of_ours_is_told_as_one_and_does_not_stop_the_others(
+    data, tmp_path, capsys, monkeypatch
+):
+    module, out = importlib.import_module("confseg.cli.predict"), cls(data, tmp_path / "a.json")
+    write_mask = module.write_mask
+
+    def writing(path, mask, like):
+        if path.name.startswith("2-1_"):
+            raise IndexError("list index out of range")
+        write_mask(path, mask, like)
+
+    monkeypatch.setattr(module, "write_mask", writing)
+    capsys.readouterr()
+    assert run("predict", out, data / "new/cases.csv", "-o", tmp_path / "masks") == 1
+    told = capsys.readouterr().err
+    assert f"1 of {len(NEW)} cases failed" in told
+    assert "case '2-1': Traceback (most recent call last):" in told
+    assert "in writing" in told
+    assert told.endswith("IndexError: list index out of range\n")
+    assert len(list((tmp_path / "masks").glob("*.nii.gz"))) == len(NEW) - 1
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (np.full((12, 10, 8), np.nan), "the score must be finite, found 960 NaN"),
+        (np.full((12, 10, 8), np.inf), "the score must be finite, found 960 NaN"),
+        (np.full((12, 10, 8), -4.0), "found values from -4.0 to -4.0; are they logits?"),
+        (np.full((12, 10, 8), 255, np.uint8), "whole numbers from 255 to 255 are no score map"),
+    ],
+    ids=["NaN", "infinity", "logits", "integers"],
+)
+def test_what_is_wrong_with_values_is_told_with_case_and_file(tmp_path, capsys, values, message):
+    manifest = write_cases(tmp_path, CALIBRATION[:10])
+    broken = write_image(tmp_path / "scores/1-3.nii.gz", values)
+    words = ["--eps=0.1", "--alpha=0.1", "-o", tmp_path / "a.json"]
+    assert run("calibrate", "cls", manifest, *words) == 1
+    *_, line = refused(capsys).splitlines()
+    assert line.strip().startswith("case '1-3': ")
+    assert message in line
+    assert line.count(str(broken)) == 1
+    assert "truths" not in line
+
+
 def test_cases_without_lesion_are_told_and_left_out(data, tmp_path, capsys):
     empty = [Case(case.score, case.truth & False, case.spacing, case.name) for case in NEW[:3]]
     write_cases(tmp_path, [*CALIBRATION[:20], *empty])

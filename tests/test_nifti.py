@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 
 import nibabel as nib
 import numpy as np
@@ -357,6 +358,119 @@ def test_other_npz_files_are_refused(tmp_path, arrays, message):
     (tmp_path / "a.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:200])
     with pytest.raises(ValueError, match="a.npz cannot be read"):
         read_score(tmp_path / "a.npz")
+
+
+def test_arrays_of_something_else_than_numbers_are_refused(tmp_path):
+    write_image(tmp_path / "a.nii.gz", np.zeros(SHAPE, np.uint8))
+    np.savez(tmp_path / "a.npz", probabilities=np.full((2, *SHAPE[::-1]), "0.5"))
+    with pytest.raises(ValueError, match="a.npz holds no numbers but <U3"):
+        read_score(tmp_path / "a.npz")
+    np.save(tmp_path / "b.npy", np.zeros((2, *SHAPE[::-1])))
+    (tmp_path / "b.npy").replace(tmp_path / "a.npz")
+    with pytest.raises(ValueError, match="a.npz cannot be read, expected an array 'probabilities'"):
+        read_score(tmp_path / "a.npz")
+
+
+def packed_classes() -> bytes:
+    """An ``.npz`` that is longer than what is read, and its checksum compared, at once."""
+    content = io.BytesIO()
+    np.savez(content, probabilities=np.zeros((9, *SHAPE[::-1])))
+    return content.getvalue()
+
+
+def with_entry(place: int, value: int) -> bytes:
+    """Another byte in the list of files at the end."""
+    content = bytearray(packed_classes())
+    content[content.rindex(b"PK\1\2") + place] = value
+    return bytes(content)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        with_entry(6, 123),
+        with_entry(8, 1),
+        with_entry(10, 99),
+        packed_classes().replace(b", }", b",  "),
+    ],
+    ids=["version", "encrypted", "compression", "array"],
+)
+def test_damaged_npz_files_are_told_with_their_name(tmp_path, content):
+    """Whatever the libraries raise, which is not always a ValueError."""
+    write_image(tmp_path / "a.nii.gz", np.zeros(SHAPE, np.uint8))
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(ValueError, match="a.npz cannot be read, expected") as error:
+        read_score(tmp_path / "a.npz")
+    assert not isinstance(error.value.__cause__, ValueError)
+
+
+def test_damaged_headers_are_told_with_their_file(tmp_path):
+    path = write_image(tmp_path / "a.nii", np.zeros(SHAPE))
+    header = nib.load(path).header
+    header["vox_offset"] = 3e38
+    path.write_bytes(header.binaryblock + path.read_bytes()[348:])
+    with pytest.raises(ValueError, match="a.nii cannot be read: ") as error:
+        read_nifti(path)
+    assert not isinstance(error.value.__cause__, ValueError)
+
+
+def test_a_qform_without_meaning_is_told_with_its_file(tmp_path):
+    elsewhere = AFFINE.copy()
+    elsewhere[0, 3] += 50
+    one = row(tmp_path, np.zeros(SHAPE), np.ones(SHAPE), elsewhere)
+    image = nib.load(one.truth)
+    for name, value in {"qform_code": 1, "quatern_b": 7, "vox_offset": 352}.items():
+        image.header[name] = value
+    content = image.header.binaryblock + b"\0" * 4 + np.ones(SHAPE).tobytes()
+    one.truth.write_bytes(gzip.compress(content))
+    with pytest.raises(ValueError, match=r"case .one.: .*truth.nii.gz cannot be read"):
+        read_case(one)
+
+
+def test_probabilities_in_8_bits_are_probabilities(tmp_path):
+    """As the page about many cases advises. The factor is stored in 32 bits: 255 of it exceed 1."""
+    values = np.linspace(0, 1, 120).reshape(SHAPE)
+    image = nib.Nifti1Image(np.round(255 * values).astype(np.uint8), AFFINE)
+    image.header.set_slope_inter(1 / 255, 0)
+    nib.save(image, tmp_path / "a.nii.gz")
+    assert read_nifti(tmp_path / "a.nii.gz").values.max() > 1
+    read = read_score(tmp_path / "a.nii.gz").values
+    assert read.max() == 1
+    np.testing.assert_allclose(read, np.round(255 * values) / 255, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "moved"),
+    [
+        (-1e-9, 0.5, True),
+        (0.0, np.nextafter(np.float32(1), np.float32(2)), True),
+        (-2e-6, 1.0, False),
+        (0.0, 1 + 2e-6, False),
+        (-1e-9, 3.0, False),  # logits stay what they are
+    ],
+)
+def test_only_rounding_is_moved_back(tmp_path, low, high, moved):
+    values = np.full(SHAPE, 0.25)
+    values[0, 0, :2] = low, high
+    read = read_score(write_image(tmp_path / "a.nii.gz", values)).values
+    np.testing.assert_array_equal(read, values.clip(0, 1) if moved else values)
+
+
+def test_rounding_is_moved_back_in_one_of_several_channels(tmp_path, softmax):
+    softmax[0, 0, 0] = (-1e-8, 1 + 1e-7, 0)
+    path = write_image(tmp_path / "a.nii.gz", softmax)
+    for options in ({"rule": Rule("label == 1")}, {"channel": 1}, {}):
+        assert read_score(path, **options).values.max() == 1
+
+
+@pytest.mark.parametrize("values", [[0, 255], [-1, 1], [0, 2]])
+def test_whole_numbers_are_told_what_they_lack(tmp_path, values):
+    path = write_image(tmp_path / "a.nii.gz", np.resize(values, SHAPE).astype(np.int16))
+    message = rf"a.nii.gz: whole numbers from {values[0]} to {values[1]} .*scl_slope"
+    with pytest.raises(ValueError, match=message):
+        read_score(path)
+    mask = write_image(tmp_path / "mask.nii.gz", np.resize([0, 1], SHAPE).astype(np.uint8))
+    assert read_score(mask).values.dtype == np.uint8
 
 
 @pytest.mark.parametrize(

@@ -9,20 +9,16 @@ become one map of the lesion.
 from __future__ import annotations
 
 import gzip
-import zipfile
-import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
-from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
-from .case import Case, Spacing, naming
+from .case import Case, Spacing, extent, naming
 from .exact import as_decimal
 from .manifest import Row, Rule
 from .storage import write_whole
@@ -40,23 +36,12 @@ of a slanted image's directions shifts far corners by a third of an edge, in pub
 _SPACING_TOLERANCE = 0.01
 _SQUARE_TOLERANCE = 1e-3
 _SUM_TOLERANCE = 0.01
+# So far rounding moves a probability beyond 0 or 1: 255 times 1/255 in 32 bits, a float32 softmax.
+_ROUNDING = 1e-6
 # Share of a mask that agrees with its probabilities; post-processing may change a part of it.
 _MOST = 0.5
 
 _MM = {"mm": 1.0, "micron": 1e-3, "meter": 1e3, "unknown": 1.0}
-_UNREADABLE = (
-    EOFError,
-    HeaderDataError,
-    ImageFileError,
-    KeyError,
-    MemoryError,  # a damaged header may ask for more than there is
-    OSError,
-    ValueError,
-    WrapStructError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
 
 ANY_LABEL = Rule()
 
@@ -168,7 +153,8 @@ def read_score(path: Path, rule: Rule = ANY_LABEL, channel: int | None = None) -
     Returns
     -------
     Image
-        One number per voxel.
+        One number per voxel. Probabilities that rounding has moved beyond 0 or 1, by a millionth
+        at most, are moved back.
 
     Raises
     ------
@@ -178,13 +164,12 @@ def read_score(path: Path, rule: Rule = ANY_LABEL, channel: int | None = None) -
         If it is damaged, or does not hold what was asked for.
     """
     image = _read_npz(path) if path.name.endswith(".npz") else read_nifti(path)
-    if image.values.ndim <= 3:
-        if channel is not None:
-            raise ValueError(f"{path} holds one map, so there is no channel {channel} to choose")
-        return image
+    several = image.values.ndim > 3
+    if channel is not None and not several:
+        raise ValueError(f"{path} holds one map, so there is no channel {channel} to choose")
     with naming(str(path)):
-        lesion = _lesion(image.values, rule, channel)
-    return Image(lesion, image.affine, image.unit, image.spacing, path)
+        lesion = _lesion(image.values, rule, channel) if several else image.values
+        return Image(_rounded_back(lesion), image.affine, image.unit, image.spacing, path)
 
 
 def read_labels(path: Path, labels: Collection[int] | None = None) -> Image:
@@ -242,12 +227,9 @@ def read_nifti(path: Path) -> Image:
         If it is no NIfTI file, is damaged, or its header contradicts itself.
     """
     image = _parsed(path)
-    try:
+    with _parsing(path):
         values = np.asarray(image.dataobj)
-    except _UNREADABLE as error:
-        raise ValueError(f"{path} cannot be read: {_reason(error)}") from error
-    if values.dtype.kind not in "biuf":
-        raise ValueError(f"{path} holds no numbers but {values.dtype}")
+    _check_numbers(path, values)
     extra = tuple(axis for axis in range(3, values.ndim) if values.shape[axis] == 1)
     values = values.squeeze(extra)
     with naming(str(path)):
@@ -280,8 +262,10 @@ def check_same_grid(score: Image, truth: Image) -> None:
 
 def _unsure_of_place(path: Path) -> str:
     """What a header leaves open about where its voxels lie; other programs may decide otherwise."""
-    header = _parsed(_beside(path) or path).header
-    sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
+    path = _beside(path) or path
+    header = _parsed(path).header
+    with _parsing(path):
+        sform, qform = header.get_sform(coded=True)[0], header.get_qform(coded=True)[0]
     if sform is None and qform is None:
         return f" The header of {path} does not say where its voxels lie."
     if sform is not None and qform is not None and not np.allclose(sform, qform, atol=1e-2):
@@ -315,7 +299,7 @@ def _parsed(path: Path) -> nib.Nifti1Image:
         raise FileNotFoundError(f"there is no file {path}")
     if not path.name.endswith(NIFTI_ENDINGS):
         raise ValueError(f"{path}: expected a file that ends in {' or '.join(NIFTI_ENDINGS)}")
-    try:
+    with _parsing(path):
         content = path.read_bytes()
         content = gzip.decompress(content) if path.name.endswith(".gz") else content
         # Asked here, since nibabel would mend and log what it does not know.
@@ -323,14 +307,22 @@ def _parsed(path: Path) -> nib.Nifti1Image:
             return nib.Nifti1Image.from_bytes(content)
         if content[4:7] == b"n+2":
             return nib.Nifti2Image.from_bytes(content)
-    except _UNREADABLE as error:
-        raise ValueError(f"{path} cannot be read: {_reason(error)}") from error
     raise ValueError(f"{path} is no NIfTI file, or cut off within its header")
 
 
-def _reason(error: Exception) -> str:
-    """The first line of a message."""
-    return (str(error) or type(error).__name__).splitlines()[0]
+def _check_numbers(path: Path, values: NDArray) -> None:
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{path} holds no numbers but {values.dtype}")
+
+
+@contextmanager
+def _parsing(path: Path, expected: str = "") -> Iterator[None]:
+    """Around libraries that parse a file: whatever a damaged one makes them raise names it."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{path} cannot be read{expected}: {reason}") from error
 
 
 def _unit(image: nib.Nifti1Image) -> str:
@@ -372,13 +364,12 @@ def _read_npz(path: Path) -> Image:
             f"{path} does not say where its voxels lie: expected {path.stem}.nii.gz beside it"
         )
     grid = read_nifti(found)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            values = arrays["probabilities"].T
-    except _UNREADABLE as error:
-        raise ValueError(
-            f"{path} cannot be read, expected an array 'probabilities': {_reason(error)}"
-        ) from error
+    with (
+        _parsing(path, ", expected an array 'probabilities'"),
+        np.load(path, allow_pickle=False) as arrays,
+    ):
+        values = arrays["probabilities"].T
+    _check_numbers(path, values)
     if values.ndim != 4 or values.shape[:3] != grid.values.shape:
         raise ValueError(
             f"{path} holds probabilities of the shape {values.shape[::-1]}, expected "
@@ -427,7 +418,7 @@ def _lesion(values: NDArray, rule: Rule, channel: int | None) -> NDArray:
     if not chosen.size:
         raise ValueError(f"none of the {classes} classes is lesion by the rule {rule.text!r}")
     total = values.sum(axis=-1, dtype=np.float64)
-    if not (np.abs(total - 1) <= _SUM_TOLERANCE).all() or values.min() < 0:
+    if not (np.abs(total - 1) <= _SUM_TOLERANCE).all() or values.min() < -_ROUNDING:
         raise ValueError(
             f"the {classes} channels are no probabilities of classes: their sums range from "
             f"{total.min():.4g} to {total.max():.4g}, expected 1. Logits need a softmax first; "
@@ -436,3 +427,19 @@ def _lesion(values: NDArray, rule: Rule, channel: int | None) -> NDArray:
     if chosen.size == 1:
         return values[..., chosen[0]]
     return np.minimum(values[..., chosen].sum(axis=-1, dtype=np.float64), 1.0)
+
+
+def _rounded_back(score: NDArray) -> NDArray:
+    """A score map of which rounding has left no probability outside 0 and 1; logits stay."""
+    if not score.size or score.dtype.kind == "b":
+        return score
+    low, high = extent(score)
+    if 0 <= low <= high <= 1:
+        return score
+    if score.dtype.kind in "iu":
+        raise ValueError(
+            f"whole numbers from {low:g} to {high:g} are no score map: expected floats, or a mask "
+            "of 0 and 1. Were probabilities stored as integers? The header must then say by which "
+            "factor (scl_slope), such as 1/255"
+        )
+    return np.clip(score, 0, 1) if low >= -_ROUNDING and high <= 1 + _ROUNDING else score

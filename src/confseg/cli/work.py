@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import joblib
 from tqdm.auto import tqdm
 
 from ..manifest import Row
+from ..nifti import files_of
 
 T = TypeVar("T")
 
@@ -72,5 +74,15 @@ def _caught(function: Callable[[Row], T], row: Row) -> T | Fault:
     try:
         return function(row)
     except (ValueError, OSError, MemoryError) as error:
-        reason = str(error) or type(error).__name__
-        return Fault(reason if repr(row.case) in reason else f"case {row.case!r}: {reason}")
+        return Fault(_told(str(error) or type(error).__name__, row))
+    # Nothing else is raised on purpose: it is a mistake of this package. It must neither cost the
+    # other cases their results nor pass for a fault of the file, so it is told with its traceback.
+    except Exception:
+        return Fault(f"case {row.case!r}: {traceback.format_exc().rstrip()}")
+
+
+def _told(reason: str, row: Row) -> str:
+    """The reason with the case, and with the score map where no file is named."""
+    case = "" if repr(row.case) in reason else f"case {row.case!r}: "
+    named = row.score is None or any(str(file) in reason for file in files_of(row))
+    return f"{case}{reason}{'' if named else f' (score: {row.score})'}"
