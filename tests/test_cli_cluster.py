@@ -186,10 +186,10 @@ def test_what_does_not_answer_is_told_before_anything_is_written(
     monkeypatch.setattr(cluster, "TO_CONNECT", 2)
     monkeypatch.setattr(cluster, "TO_FIND_WORKERS", 2)
     words = ("score", folder / "cases.csv", "-o", folder / "t.csv", "--scheduler")
-    for address in (free_address(), "guess"):
-        assert run(*words, address) == 1
-        told = capsys.readouterr().err
-        assert f"confseg: no scheduler answers at {address} within 2 seconds" in told
+    address = free_address()
+    assert run(*words, address) == 1
+    told = capsys.readouterr().err
+    assert f"confseg: no scheduler answers at {address} within 2 seconds" in told
     address = start(0).address
     monkeypatch.setattr(cluster, "TO_CONNECT", 20)
     assert run(*words, address) == 1
@@ -198,6 +198,27 @@ def test_what_does_not_answer_is_told_before_anything_is_written(
     assert run(*words, address) == 1
     assert "pip install 'confseg[cluster]'" in capsys.readouterr().err
     assert sorted(folder.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("guess", "missing port number"),
+        ("tcp://127.0.0.1", "missing port number"),
+        ("tcp://127.0.0.1:port", "invalid literal"),
+        ("http://127.0.0.1:3", "unknown address scheme 'http'"),
+        ("inproc://127.0.0.1/3/1", "missing port number"),
+    ],
+)
+def test_what_is_no_address_is_told_and_nothing_follows(folder, address, reason):
+    """A client that is half made would complain while the program ends."""
+    words = ["score", folder / "cases.csv", "-o", folder / "t.csv", "--scheduler", address]
+    program = [sys.executable, "-m", "confseg", *map(str, words)]
+    failed = subprocess.run(program, capture_output=True, text=True)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    (line,) = failed.stderr.splitlines()
+    assert line.startswith(f"confseg: --scheduler {address}: expected an address such as tcp://")
+    assert reason in line
 
 
 def test_another_version_on_a_worker_is_refused(start, folder, monkeypatch, capsys):

@@ -87,8 +87,8 @@ def connected(address: str) -> Iterator[Cluster]:
     Raises
     ------
     ValueError
-        If Dask is not installed, the scheduler does not answer, there are no workers, or they
-        have another version of this package.
+        If Dask is not installed, the address is none, the scheduler does not answer, there are no
+        workers, or they have another version of this package.
     """
     try:
         from distributed import Client
@@ -96,12 +96,13 @@ def connected(address: str) -> Iterator[Cluster]:
         raise ValueError(
             "--scheduler needs Dask, which is not installed: pip install 'confseg[cluster]'"
         ) from error
+    _check_form(address)
     # What goes wrong is told in a sentence; Dask would add its own pages to it.
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         client = Client(address, timeout=TO_CONNECT, set_as_default=False)
-    except (OSError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:  # TypeError: TLS without certificates
         raise ValueError(
             f"no scheduler answers at {address} within {TO_CONNECT} seconds: {error}"
         ) from error
@@ -109,6 +110,21 @@ def connected(address: str) -> Iterator[Cluster]:
         _wait_for_workers(client, address)
         _check_versions(client)
         yield Cluster(client, address)
+
+
+def _check_form(address: str) -> None:
+    """Raise ValueError unless a client can be made: one half made complains at the very end."""
+    from distributed.comm.addressing import parse_address, parse_host_port
+    from distributed.comm.registry import get_backend
+
+    try:
+        scheme, place = parse_address(address)
+        get_backend(scheme)
+        parse_host_port(place)
+    except ValueError as error:
+        raise ValueError(
+            f"--scheduler {address}: expected an address such as tcp://HOST:8786 ({error})"
+        ) from error
 
 
 def _wait_for_workers(client: Client, address: str) -> None:
