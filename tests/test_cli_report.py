@@ -177,7 +177,12 @@ def test_drift_is_looked_for_along_a_column(tmp_path, capsys, entry, words):
     assert "The scores change in the order of 'taken': they grow" in read(tmp_path).text
     capsys.readouterr()
     assert main([*again, "--order", "date"]) == 1
-    assert "--order date: 24 of 24 cases have nothing in this column: 6-0, " in told(capsys)
+    assert "--order date: expected one of the columns case, patient, group, taken" in told(capsys)
+    assert main([*again, "--order", "patient"]) == 1
+    assert "found '6p0' in case '6-0'" in told(capsys)
+    manifest.write_text(re.sub(",[^,]*$", ",", manifest.read_text().strip(), count=1))
+    assert main([*again, "--order", "taken"]) == 1
+    assert "--order taken: 1 of 24 cases have nothing in this column: 6-23" in told(capsys)
 
 
 @pytest.mark.parametrize(

@@ -74,21 +74,24 @@ def _order(rows: Sequence[Row], column: str | None) -> Order:
     """The order of the list, or by a column of the manifest."""
     if column is None:
         return Order("in the order of the list of cases", _places([row.case for row in rows]))
-    lacking = [row.case for row in rows if not row.extra.get(column)]
-    if lacking:
+    columns = [{"case": r.case, "patient": r.patient, "group": r.group, **r.extra} for r in rows]
+    if column not in columns[0]:
+        raise ValueError(f"--order {column}: expected one of the columns {', '.join(columns[0])}")
+    entries = [of_row[column] for of_row in columns]
+    if lacking := [row.case for row, entry in zip(rows, entries, strict=True) if not entry]:
         raise ValueError(
             f"--order {column}: {len(lacking)} of {len(rows)} cases have nothing in this column: "
             f"{first_few(lacking)}"
         )
-    kind = _number if _number(rows[0].extra[column]) is not None else _date
-    entries: list[Any] = [kind(row.extra[column]) for row in rows]
-    if None in entries:
-        row = rows[entries.index(None)]
+    kind = _number if _number(entries[0]) is not None else _date
+    moments: list[Any] = [kind(entry) for entry in entries]
+    if None in moments:
+        wrong = moments.index(None)
         raise ValueError(
             f"--order {column}: expected numbers, or dates such as 2026-01-31, found "
-            f"{row.extra[column]!r} in case {row.case!r}"
+            f"{entries[wrong]!r} in case {rows[wrong].case!r}"
         )
-    sorted_rows = sorted(zip(entries, rows, strict=True), key=lambda pair: pair[0])
+    sorted_rows = sorted(zip(moments, rows, strict=True), key=lambda pair: pair[0])
     return Order(f"in the order of {column!r}", _places([row.case for _, row in sorted_rows]))
 
 
