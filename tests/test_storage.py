@@ -204,7 +204,11 @@ def test_another_version_another_method_another_document():
         Margin.from_json('{"format": "recipe"}')
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"3", b"{", b"\xff\xfe{}", TEXT.encode()[:-9]])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"3", b"{", b"\xff\xfe{}", TEXT.encode()[:-9], b"[" * 10**5 + b"]" * 10**5],
+    ids=["empty", "list", "number", "open", "no text", "cut short", "deep"],
+)
 def test_a_damaged_file_is_named(tmp_path, content):
     path = tmp_path / "calibration.json"
     path.write_bytes(content)

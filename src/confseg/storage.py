@@ -30,7 +30,7 @@ def load(source: Path) -> tuple[str, Any]:
     label = "the JSON text" if is_text else str(source)
     try:
         return label, json.loads(str(source) if is_text else FilePath(source).read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{label} is damaged: {error}") from error
 
 
