@@ -628,6 +628,34 @@ def test_output_folders_that_cannot_be_written_are_refused(data, tmp_path, capsy
         assert "there is no folder" in told or "File exists" in told
 
 
+@pytest.mark.parametrize("missing", ["file", "column"])
+def test_masks_are_made_without_truths(data, tmp_path, missing):
+    write_cases(tmp_path, NEW[:3])
+    manifest = tmp_path / "cases.csv"
+    if missing == "file":
+        shutil.rmtree(tmp_path / "truths")
+    else:
+        rows = [f"{row['case']},{row['score']}\n" for row in table(manifest)]
+        manifest.write_text("".join(["case,score\n", *rows]))
+    assert run("predict", cls(data, tmp_path / "a.json"), manifest, "-o", tmp_path / "masks") == 0
+    assert len(list((tmp_path / "masks").glob("*_mask.nii.gz"))) == 3
+
+
+def test_the_folder_above_need_not_be_written_to(data, tmp_path, monkeypatch):
+    original = tempfile.TemporaryFile
+
+    def guarded(dir):
+        if dir == tmp_path:
+            raise PermissionError(13, "Permission denied")
+        return original(dir=dir)
+
+    out, masks = cls(data, tmp_path / "a.json"), tmp_path / "masks"
+    monkeypatch.setattr(tempfile, "TemporaryFile", guarded)
+    assert run("predict", out, data / "new/cases.csv", "-o", masks) == 1
+    masks.mkdir()
+    assert run("predict", out, data / "new/cases.csv", "-o", masks) == 0
+
+
 def test_folders_that_refuse_to_be_written_are_told(data, tmp_path, capsys, monkeypatch):
     """Also where, as for an administrator, permissions would not stop it."""
 

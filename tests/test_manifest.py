@@ -93,6 +93,37 @@ def test_files_may_be_shared_where_the_cases_differ(folder):
     assert len(read_manifest(write(folder, HEADER, *lines))) == 3
 
 
+@pytest.mark.parametrize("other", ["../data/{}", "{folder}/{}", "linked_{}"])
+def test_a_case_that_comes_again_by_another_path_is_told(tmp_path, monkeypatch, other):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for name in ("a.nii", "b.nii"):
+        (folder / name).touch()
+        (folder / f"linked_{name}").symlink_to(name)
+    a, b = (other.format(name, folder=folder) for name in ("a.nii", "b.nii"))
+    monkeypatch.chdir(tmp_path)
+    manifest = Path("data/cases.csv")
+    write(folder, HEADER, "1,,,a.nii,b.nii,", f"2,,,{a},{b},")
+    with pytest.raises(ValueError, match="case '2' has the files and the rule of case '1'"):
+        read_manifest(manifest)
+    write(folder, HEADER, f"1,,,a.nii,{a},")
+    with pytest.raises(ValueError, match="case '1': one file is both score and truth"):
+        read_manifest(manifest)
+
+
+@pytest.mark.parametrize("lines", [["case,score", "1,a.nii.gz"], [HEADER, "1,,,a.nii.gz,no.nii,"]])
+def test_without_truths_a_name_and_a_score_are_enough(folder, lines):
+    path = write(folder, *lines)
+    assert read_manifest(path, truths=False) == [Row("1", score=folder / "a.nii.gz")]
+    with pytest.raises((ValueError, FileNotFoundError)):
+        read_manifest(path)
+    path = write(folder, "case,file", "1,a.nii.gz")
+    with pytest.raises(
+        ValueError, match=r"lacks the columns \['score'\], found \['case', 'file'\]"
+    ):
+        read_manifest(path, truths=False)
+
+
 def test_another_encoding_is_told(folder):
     path = write(folder, HEADER, "Müller,,,,b.nii.gz,", encoding="latin-1")
     with pytest.raises(ValueError, match="no CSV file in UTF-8"):

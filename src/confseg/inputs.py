@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .listing import first_few
-from .manifest import Row, Rule, read_manifest
+from .manifest import PATHS, Row, Rule, read_manifest
 from .nifti import NIFTI_ENDINGS
 
 
@@ -31,15 +31,15 @@ class Source:
     sha256: str
 
 
-def from_manifest(path: Path, needed: Sequence[str]) -> Source:
+def from_manifest(path: Path, truths: bool) -> Source:
     """The cases of a manifest.
 
     Parameters
     ----------
     path : pathlib.Path
         The CSV file.
-    needed : sequence of {"score", "truth"}
-        Files that every case must have.
+    truths : bool
+        Whether every case must have a truth; if not, truths are passed over.
 
     Returns
     -------
@@ -51,7 +51,7 @@ def from_manifest(path: Path, needed: Sequence[str]) -> Source:
     FileNotFoundError, ValueError
         As `confseg.manifest.read_manifest`.
     """
-    rows = read_manifest(path, needed)
+    rows = read_manifest(path, PATHS if truths else ("score",), truths)
     return Source(rows, str(path), hashlib.sha256(path.read_bytes()).hexdigest())
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import csv
 import io
 import operator
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ class Row:
     extra: Mapping[str, str] = field(default_factory=dict)
 
 
-def read_manifest(path: str | Path, needed: Sequence[str] = ()) -> list[Row]:
+def read_manifest(path: str | Path, needed: Sequence[str] = (), truths: bool = True) -> list[Row]:
     """Read a manifest and check it.
 
     Parameters
@@ -122,6 +123,9 @@ def read_manifest(path: str | Path, needed: Sequence[str] = ()) -> list[Row]:
         The CSV file.
     needed : sequence of {"score", "truth"}, optional
         Files that every case must have.
+    truths : bool, default True
+        Whether truths count. Without them the columns ``case`` and ``score`` are enough, and what
+        the manifest says of truths is passed over.
 
     Returns
     -------
@@ -140,12 +144,13 @@ def read_manifest(path: str | Path, needed: Sequence[str] = ()) -> list[Row]:
     """
     path = Path(path)
     header, records = _read_table(path)
-    _check_header(path, header)
+    _check_header(path, header, COLUMNS if truths else ("case", "score"))
     problems: list[str] = []
     rows: list[Row] = []
     for line, record in records:
         try:
-            rows.append(_row(header, record, path.parent, needed))
+            row = _row(header, record, path.parent, needed)
+            rows.append(row if truths else replace(row, truth=None))
         except ValueError as error:
             problems.append(f"line {line}: {error}")
     repeated = Counter(row.case for row in rows)
@@ -212,8 +217,8 @@ def _read_table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise ValueError(f"{path} is no CSV file in UTF-8: {error}") from error
 
 
-def _check_header(path: Path, header: list[str]) -> None:
-    missing = [name for name in COLUMNS if name not in header]
+def _check_header(path: Path, header: list[str], expected: Sequence[str]) -> None:
+    missing = [name for name in expected if name not in header]
     if missing:
         hint = (
             ". Is it separated by semicolons? Commas are expected" if ";" in "".join(header) else ""
@@ -228,7 +233,8 @@ def _row(header: list[str], record: list[str], folder: Path, needed: Sequence[st
     """One record as a row; ValueError if it is none."""
     if len(record) != len(header):
         raise ValueError(f"{len(record)} fields, expected {len(header)}")
-    values = dict(zip(header, (value.strip() for value in record), strict=True))
+    named = dict(zip(header, (value.strip() for value in record), strict=True))
+    values = {**dict.fromkeys(COLUMNS, ""), **named}
     if not values["case"]:
         raise ValueError("the case has no name")
     lacking = [column for column in needed if not values[column]]
@@ -242,20 +248,22 @@ def _row(header: list[str], record: list[str], folder: Path, needed: Sequence[st
         score=files["score"],
         truth=files["truth"],
         rule=Rule(values["rule"]) if values["rule"] else Rule(),
-        extra={name: value for name, value in values.items() if name not in COLUMNS},
+        extra={name: value for name, value in named.items() if name not in COLUMNS},
     )
 
 
 def _shared_files(rows: list[Row]) -> list[str]:
     """Cases that are their own truth, and cases that are another one under a new name."""
     problems: list[str] = []
-    first: dict[tuple[Path, Path, Rule], str] = {}
+    first: dict[tuple[str, str, Rule], str] = {}
     for row in rows:
         if row.score is None or row.truth is None:
             continue
-        if row.score == row.truth:
+        # One file has many paths: through other folders, through links.
+        score, truth = os.path.realpath(row.score), os.path.realpath(row.truth)
+        if score == truth:
             problems.append(f"case {row.case!r}: one file is both score and truth, {row.score}")
-        same = first.setdefault((row.score, row.truth, row.rule), row.case)
+        same = first.setdefault((score, truth, row.rule), row.case)
         if same != row.case:
             problems.append(f"case {row.case!r} has the files and the rule of case {same!r}")
     return problems

@@ -12,8 +12,6 @@ from ..inputs import Source, from_folders, from_manifest
 from ..manifest import Rule
 from ..nifti import Reading, files_of
 
-BOTH = ("score", "truth")
-
 
 def add_cases(parser: argparse.ArgumentParser, truths: bool = True) -> None:
     """CASES, a manifest or folders."""
@@ -85,7 +83,7 @@ def labeled_cases(options: argparse.Namespace, rule: Callable[[], Rule]) -> Sour
     elif options.truths is not None:
         raise ValueError(f"{options.cases} is no folder, so no folder of truths goes with it")
     else:
-        source = from_manifest(options.cases, needed=BOTH)
+        source = from_manifest(options.cases, truths=True)
     own = (options.cases, getattr(options, "calibration", options.cases))
     _check_no_input(options.output, chain(own, chain.from_iterable(map(files_of, source.rows))))
     return source
@@ -95,7 +93,7 @@ def new_cases(options: argparse.Namespace, rule: Callable[[], Rule]) -> Source:
     """The cases without truths; `rule` gives the label rule of a folder."""
     if options.cases.is_dir():
         return from_folders(options.cases, None, rule())
-    return from_manifest(options.cases, needed=("score",))
+    return from_manifest(options.cases, truths=False)
 
 
 def check_file(path: Path, *endings: str) -> None:

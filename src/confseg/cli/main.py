@@ -18,7 +18,7 @@ _COMMANDS = (plan, calibrate, predict, evaluate, score, report)
 _EPILOG = """\
 CASES is a manifest, a CSV file with the columns case, patient, group, score, truth and rule, or two
 folders, of scores and of truths, with matching names. Scores and truths are NIfTI files; a folder
-of scores may also hold nnU-Net's .npz files.
+of scores may also hold nnU-Net's .npz files. For predict the scores, or case and score, are enough.
 
 The exit status is 0 if everything was done, 1 if not, 2 if the command was not understood. Every
 file is written whole or not at all.

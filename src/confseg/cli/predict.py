@@ -50,7 +50,8 @@ def run(options: argparse.Namespace) -> None:
         _check_name(row.case)
         saved.for_row(row)
         _check_apart(row, options.output)
-    check_folder(options.output.parent)
+    if not options.output.is_dir():
+        check_folder(options.output.parent)
     calibration = hashlib.sha256(options.calibration.read_bytes()).hexdigest()
     about = options.output / ABOUT
     with pool_of(options) as pool:
