@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -205,6 +206,16 @@ def test_an_order_that_is_none_is_refused_before_anything_is_read(
     assert f"expected numbers, or dates such as 2026-01-31, found '{wrong}'" in told(capsys)
 
 
+def test_a_case_that_was_copied_is_told(tmp_path):
+    """Under another name, with copies of its files, it counts as independent."""
+    copy = dataclasses.replace(CASES[3], name="again", patient="another")
+    write_cases(tmp_path, [*CASES[:12], copy])
+    assert report(tmp_path, tmp_path) == 0
+    page = read(tmp_path)
+    assert "Ties look 2 of 13 scores equal another, none at the quantile." in page.text
+    assert "But 6-3 and again also have one size of image, lesion and regions" in page.text
+
+
 def test_cases_that_changed_are_refused(tmp_path, capsys):
     write_cases(tmp_path, CASES[:12])
     assert report(tmp_path, tmp_path) == 0
@@ -231,8 +242,8 @@ def told(capsys) -> str:
 def test_checks_see_what_is_wrong_and_only_that():
     rng = np.random.default_rng(0)
     scores, names = rng.normal(size=200), [f"c{i}" for i in range(200)]
-    assert not checks.ties(scores, 0.1).found
-    assert checks.ties(scores.round(1), 0.1).found
+    assert not checks.ties(scores, 0.1, []).found
+    assert checks.ties(scores.round(1), 0.1, []).found
     assert not checks.outliers(scores, names).found
     odd = scores.copy()
     odd[[3, 5]] = (50, np.inf)

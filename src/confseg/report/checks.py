@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from ..assess import repeated_patients
+from ..assess import Assessment, repeated_patients
 from ..listing import first_few
 from ..martingale import drift
 from ..quantile import conformal_quantile
@@ -27,8 +27,8 @@ class Check(NamedTuple):
     text: str
 
 
-def ties(scores: NDArray[np.float64], alpha: float) -> Check:
-    """Whether scores are equal, which lets the coverage exceed its law."""
+def ties(scores: NDArray[np.float64], alpha: float, found: Sequence[Assessment]) -> Check:
+    """Whether scores are equal: of different cases, which is harmless, or of copies of one."""
     values, counts = np.unique(scores, return_counts=True)
     equal = int(counts[counts > 1].sum())
     limit = conformal_quantile(scores, alpha)
@@ -36,12 +36,25 @@ def ties(scores: NDArray[np.float64], alpha: float) -> Check:
     if not equal:
         return Check("Ties", False, "All scores are distinct.")
     where = f", {at_limit} of them at the quantile" if at_limit > 1 else ", none at the quantile"
-    return Check(
-        "Ties",
-        at_limit > 1,
-        f"{equal} of {scores.size} scores equal another{where}. Ties can only raise the coverage "
-        "above its law.",
-    )
+    text = f"{equal} of {scores.size} scores equal another{where}. Ties of different cases can only"
+    text += " raise the coverage above its law."
+    if copies := _copies(found):
+        text += (
+            f" But {' and '.join(copies)} also have one size of image, lesion and regions: are they"
+            " copies of one case? Copies can lower the coverage."
+        )
+    return Check("Ties", at_limit > 1 or bool(copies), text)
+
+
+def _copies(found: Sequence[Assessment]) -> tuple[str, str] | None:
+    """The first two cases whose numbers are the same, to the last bit."""
+    known: dict[tuple[object, ...], str] = {}
+    for each in found:
+        numbers = (each.image, each.lesion, *each.score.items(), *each.region.items())
+        first = known.setdefault(numbers, each.name)
+        if not each.left_out and first != each.name:
+            return first, each.name
+    return None
 
 
 def outliers(scores: NDArray[np.float64], names: Sequence[str]) -> Check:

@@ -268,7 +268,7 @@ def _checks(
     along = np.argsort([place[name] for name in names])
     unit = "cases" if calibration.per == "case" else "patients"
     return [
-        checks.ties(scores, promise.alpha),
+        checks.ties(scores, promise.alpha, found),
         checks.outliers(scores, names),
         checks.groups(scores, promise.alpha, [group[name] for name in names]),
         checks.patients(calibration.patients, calibration.per),
