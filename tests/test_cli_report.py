@@ -183,7 +183,7 @@ def test_drift_is_looked_for_along_a_column(tmp_path, capsys, entry, words):
     assert "found '6p0' in case '6-0'" in told(capsys)
     manifest.write_text(re.sub(",[^,]*$", ",", manifest.read_text().strip(), count=1))
     assert main([*again, "--order", "taken"]) == 1
-    assert "--order taken: 1 of 24 cases have nothing in this column: 6-23" in told(capsys)
+    assert "--order taken: there is nothing in this column in 1 of 24 cases: 6-23" in told(capsys)
 
 
 @pytest.mark.parametrize(

@@ -80,8 +80,8 @@ def _order(rows: Sequence[Row], column: str | None) -> Order:
     entries = [of_row[column] for of_row in columns]
     if lacking := [row.case for row, entry in zip(rows, entries, strict=True) if not entry]:
         raise ValueError(
-            f"--order {column}: {len(lacking)} of {len(rows)} cases have nothing in this column: "
-            f"{first_few(lacking)}"
+            f"--order {column}: there is nothing in this column in {len(lacking)} of {len(rows)} "
+            f"cases: {first_few(lacking)}"
         )
     kind = _number if _number(entries[0]) is not None else _date
     moments: list[Any] = [kind(entry) for entry in entries]
