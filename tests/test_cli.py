@@ -742,6 +742,19 @@ def test_masks_are_not_written_among_the_scores(data, tmp_path, capsys):
     assert sorted((data / "new/scores").iterdir()) == before
 
 
+def test_true_masks_are_not_taken_for_masks_of_an_earlier_run(data, tmp_path, capsys):
+    out = cls(data, tmp_path / "a.json")
+    shutil.copytree(data / "new/truths", tmp_path / "truths")
+    truth = tmp_path / "truths/2-3_mask.nii.gz"
+    (tmp_path / "truths/2-3.nii.gz").rename(truth)
+    before = truth.read_bytes()
+    capsys.readouterr()
+    assert run("predict", out, data / "new/scores", "-o", tmp_path / "truths") == 1
+    assert f"{truth} would be replaced" in refused(capsys)
+    assert truth.read_bytes() == before
+    assert not (tmp_path / "truths/2-0_mask.nii.gz").exists()
+
+
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_an_interruption_leaves_no_half_masks(data, tmp_path, n_jobs):
     """Ctrl-C in the shell, after the first masks."""

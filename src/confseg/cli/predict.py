@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Collection, Set
+from collections.abc import Collection, Iterable, Set
 from functools import partial
 from pathlib import Path
 
@@ -57,6 +57,7 @@ def run(options: argparse.Namespace) -> None:
     with pool_of(options) as pool:
         options.output.mkdir(exist_ok=True)
         check_folder(options.output)
+        _check_own(options.output, source.rows)
         about.unlink(missing_ok=True)  # what it says of an earlier run is no longer so
         # The processes of a cluster run in folders of their own.
         predict = partial(_predict, saved, options.output.absolute())
@@ -114,6 +115,19 @@ def _check_apart(row: Row, folder: Path) -> None:
     """Masks among the scores would be taken for scores by the next command."""
     if row.score is not None and row.score.parent.resolve() == folder.resolve():
         raise ValueError(f"{folder} holds the scores: choose another folder for the masks")
+
+
+def _check_own(folder: Path, rows: Iterable[Row]) -> None:
+    """Files with the names of masks that no run of this command made may be true masks."""
+    if any((folder / f"{ABOUT}{ending}").exists() for ending in ("", ".journal")):
+        return
+    there = _masks_in(folder)
+    names = (f"{row.case}_{name}.nii.gz" for row in rows for name in NAMES)
+    if taken := next(filter(there.__contains__, names), None):
+        raise ValueError(
+            f"{folder / taken} would be replaced, and no {ABOUT} says that it is a mask of an "
+            "earlier run: choose another folder"
+        )
 
 
 def _check_name(case: str) -> None:
