@@ -21,10 +21,10 @@ LEVEL = 0.01  # of a false finding, by all groups or both directions together
 
 def test_ties_elsewhere_are_no_ties_at_the_quantile():
     """Rank 8 of 9 scores at a level of 0.2: the eighth smallest."""
-    elsewhere = checks.ties(np.array([1.0, 1, 2, 3, 4, 5, 6, 7, 8]), 0.2)
+    elsewhere = checks.ties(np.array([1.0, 1, 2, 3, 4, 5, 6, 7, 8]), 0.2, [])
     assert not elsewhere.found
     assert "2 of 9 scores equal another, none at the quantile." in elsewhere.text
-    there = checks.ties(np.array([1.0, 1, 2, 3, 4, 5, 6, 7, 7]), 0.2)
+    there = checks.ties(np.array([1.0, 1, 2, 3, 4, 5, 6, 7, 7]), 0.2, [])
     assert there.found
     assert "4 of 9 scores equal another, 2 of them at the quantile." in there.text
 
