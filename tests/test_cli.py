@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import hashlib
 import importlib
@@ -755,13 +756,29 @@ def test_true_masks_are_not_taken_for_masks_of_an_earlier_run(data, tmp_path, ca
     assert not (tmp_path / "truths/2-0_mask.nii.gz").exists()
 
 
+def test_an_interruption_before_the_first_mask_takes_no_rights(data, tmp_path, monkeypatch):
+    """The masks of the run before are still known to be such."""
+    module, out = importlib.import_module("confseg.cli.predict"), cls(data, tmp_path / "a.json")
+    words = ["predict", out, data / "new/cases.csv", "-o", tmp_path / "masks"]
+    assert run(*words) == 0
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "read_score", interrupted)
+        assert run(*words) == 130
+    assert not (tmp_path / "masks/predictions.json").exists()
+    assert run(*words) == 0
+
+
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_an_interruption_leaves_no_half_masks(data, tmp_path, n_jobs):
     """Ctrl-C in the shell, after the first masks."""
     out, masks = cls(data, tmp_path / "a.json"), tmp_path / "masks"
     head, *lines = (data / "new/cases.csv").read_text().splitlines()
     untold = [re.sub(r",[^,]*,([^,]*)$", r",,\1", line) for line in lines]  # without truths
-    many = [f"{k}-{line}" for k in range(100) for line in untold]
+    many = [f"{k}-{line}" for k in range(200) for line in untold]
     (data / "new/many.csv").write_text("\n".join([head, *many]))
     words = ["predict", out, data / "new/many.csv", "-o", masks, "--n-jobs", n_jobs]
     command = [sys.executable, "-m", "confseg", *map(str, words)]
@@ -770,7 +787,10 @@ def test_an_interruption_leaves_no_half_masks(data, tmp_path, n_jobs):
     with subprocess.Popen(command, **pipes, preexec_fn=heard) as process:
         while not (masks.is_dir() and any(masks.glob("[0-9]*"))) and process.poll() is None:
             time.sleep(0.05)
-        process.send_signal(signal.SIGINT)
+        while process.poll() is None:  # Python drops one that falls into a destructor
+            process.send_signal(signal.SIGINT)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(5)
         told, error = process.communicate()
     assert (process.returncode, told) == (130, b"")
     assert error.endswith(b"confseg: interrupted\n")

@@ -39,12 +39,13 @@ class Journal:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, fault: type[BaseException] | None, *_: object) -> None:
         try:
             with naming_file(self.path):  # what a full disk did not take is tried again
                 self._file.close()
         finally:
-            if not self._places:
+            # An empty one says that an interrupted run was here before its first result.
+            if not self._places and fault is not KeyboardInterrupt:
                 self.remove()
 
     def __contains__(self, key: str) -> bool:
