@@ -164,7 +164,7 @@ def calibration_scores(assessments: Sequence[A], per: Per) -> dict[str, dict[str
     Returns
     -------
     dict of str to dict of str to float
-        By the name of the case, or of the patient, then with the worst score of his cases.
+        By the name of the case, or of the patient, then with the worst of the patient's scores.
     """
     scores: dict[str, dict[str, float]] = {}
     for each in assessments:
